@@ -1,0 +1,74 @@
+"""What an architecture is to the rest of the product: a name, a typed configuration, a module and its closed-form counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from trainables.configuration import Configuration, Rule
+from trainables.counts import ParameterCounts
+
+DataKind = str
+"""What flows between a task and a module: ``tokens`` (integers in, logits out) or ``series`` (real numbers)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """One registered architecture. Functions take (model configuration, task configuration).
+
+    ``count`` and ``activation_elements`` are closed forms. Their arguments may be plain namespaces whose fields are NumPy
+    arrays (one element a candidate structure), so they use arithmetic only: no ``if`` on a field, no ``max``; a flag multiplies.
+    A property test holds ``count`` to the built module.
+    """
+
+    name: str
+    summary: str
+    kind: DataKind
+    configuration: type[Configuration]
+    build: Callable[[Any, Any], nn.Module]
+    count: Callable[[Any, Any], ParameterCounts]
+    activation_elements: Callable[[Any, Any], Any]
+    """Elements kept for the backward pass of one example, for the memory estimate."""
+    pair_rules: tuple[Rule, ...] = ()
+    """Rules over (model, task)."""
+
+
+_ARCHITECTURES: dict[str, Architecture] = {}
+
+
+def register_architecture(
+    name: str,
+    *,
+    configuration: type[Configuration],
+    kind: DataKind,
+    pair_rules: tuple[Rule, ...] = (),
+) -> Callable[[type[nn.Module]], type[nn.Module]]:
+    """Registers the decorated module class, built as ``cls(model, task)``.
+
+    The class offers two static methods, ``count(model, task) -> ParameterCounts`` and
+    ``activation_elements(model, task)``; the first line of its docstring is the summary shown by ``memsweep list``.
+    """
+
+    def register(cls: type[nn.Module]) -> type[nn.Module]:
+        if name in _ARCHITECTURES:
+            raise ValueError(f"architecture {name!r} is registered twice")
+        _ARCHITECTURES[name] = Architecture(
+            name=name,
+            summary=(cls.__doc__ or "").strip().split("\n")[0],
+            kind=kind,
+            configuration=configuration,
+            build=cls,
+            count=cls.count,  # type: ignore[attr-defined]
+            activation_elements=cls.activation_elements,  # type: ignore[attr-defined]
+            pair_rules=pair_rules,
+        )
+        return cls
+
+    return register
+
+
+def registered_architectures() -> dict[str, Architecture]:
+    return _ARCHITECTURES

@@ -1,0 +1,209 @@
+"""Typed configurations: the one place from which keys, types, ranges, defaults and meanings are read.
+
+A configuration is a frozen keyword-only dataclass whose fields are made with :func:`hyperparameter`. The search-space reader,
+the JSON Schema, ``memsweep list`` and every error message are derived from these fields, so that adding a field
+adds it everywhere.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+_METADATA_KEY = "hyperparameter"
+
+
+class ConfigurationError(ValueError):
+    """One or more values do not fit a configuration; ``problems`` lists them as (field or None, message)."""
+
+    def __init__(self, problems: list[tuple[str | None, str]]) -> None:
+        self.problems = problems
+        super().__init__("; ".join(f"{name}: {text}" if name else text for name, text in problems))
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A relation that every configuration must satisfy.
+
+    ``holds`` receives an object with the configuration's fields as attributes (a task's rule: the task's; a pair rule:
+    the model's and the task's). Fields may be NumPy arrays, one element a candidate, so write ``&``, ``|`` and ``~``
+    between parenthesised comparisons, never ``and``, ``or`` or ``if``.
+    """
+
+    holds: Callable[..., Any]
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hyperparameter:
+    """What is known of one field: everything that a reader, a schema or a table needs."""
+
+    name: str
+    type: Any
+    default: Any
+    meaning: str
+    minimum: float | None = None
+    maximum: float | None = None
+    above: float | None = None
+
+    def problem_with(self, value: Any) -> str | None:
+        """The reason why ``value`` (already of the right type) is out of range, or None."""
+        if isinstance(value, (list, tuple)):
+            return next((text for item in value if (text := self.problem_with(item))), None)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return None
+        if math.isnan(value):
+            return "must be a number, got nan"
+        if self.minimum is not None and value < self.minimum:
+            return f"must be at least {self.minimum:g}, got {value:g}"
+        if self.maximum is not None and value > self.maximum:
+            return f"must be at most {self.maximum:g}, got {value:g}"
+        if self.above is not None and value <= self.above:
+            return f"must be greater than {self.above:g}, got {value:g}"
+        return None
+
+
+def hyperparameter(
+    default: Any,
+    meaning: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    above: float | None = None,
+) -> Any:
+    """A dataclass field with a default, a meaning and, for numbers (also inside lists), an allowed range."""
+    metadata = {_METADATA_KEY: {"meaning": meaning, "minimum": minimum, "maximum": maximum, "above": above}}
+    if isinstance(default, (list, dict)):
+        return dataclasses.field(default_factory=lambda: default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+class Configuration:
+    """Base of all configurations. Subclasses are decorated ``@dataclass(frozen=True, kw_only=True)``.
+
+    Allowed field types: ``int``, ``float``, ``bool``, ``str``, ``Literal[...]`` of text, ``list[T]``, ``dict[str, Any]``
+    and ``T | None``.
+    """
+
+    rules: ClassVar[tuple[Rule, ...]] = ()
+
+    @classmethod
+    def hyperparameters(cls) -> dict[str, Hyperparameter]:
+        """The fields by name, in the order of their definition."""
+        return _hyperparameters(cls)  # type: ignore[arg-type]
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Self:
+        """Builds a checked configuration; fields that are not named keep their default.
+
+        Raises:
+            ConfigurationError: listing every unknown name, wrong type, value out of range and broken rule.
+        """
+        fields = cls.hyperparameters()
+        problems: list[tuple[str | None, str]] = [(name, "is not a field") for name in values if name not in fields]
+        converted: dict[str, Any] = {}
+        for name, field in fields.items():
+            if name not in values:
+                continue
+            try:
+                converted[name] = convert(values[name], field.type)
+            except ValueError as error:
+                problems.append((name, str(error)))
+                continue
+            if problem := field.problem_with(converted[name]):
+                problems.append((name, problem))
+        if problems:
+            raise ConfigurationError(problems)
+        configuration = cls(**converted)
+        broken: list[tuple[str | None, str]] = [(None, r.message) for r in cls.rules if not r.holds(configuration)]
+        if broken:
+            raise ConfigurationError(broken)
+        return configuration
+
+    def to_values(self) -> dict[str, Any]:
+        """All fields as plain values, defaults included."""
+        return {name: getattr(self, name) for name in self.hyperparameters()}
+
+
+@functools.cache
+def _hyperparameters(cls: type[Configuration]) -> dict[str, Hyperparameter]:
+    hints = typing.get_type_hints(cls)
+    described = {}
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        known = field.metadata[_METADATA_KEY]
+        default = field.default
+        if field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        described[field.name] = Hyperparameter(name=field.name, type=hints[field.name], default=default, **known)
+    return described
+
+
+def convert(value: Any, wanted: Any) -> Any:
+    """``value`` as the type ``wanted``; only lossless conversions (an int is a float, 4.0 is an int).
+
+    Raises:
+        ValueError: with a message such as ``expected a whole number, got 'abc'``.
+    """
+    origin = typing.get_origin(wanted)
+    if origin is typing.Literal:
+        return _convert_literal(value, typing.get_args(wanted))
+    if type(None) in typing.get_args(wanted):
+        return _convert_optional(value, wanted)
+    if origin is list:
+        return _convert_list(value, typing.get_args(wanted)[0])
+    if wanted is dict or origin is dict:
+        return _expect(isinstance(value, Mapping), value, "a mapping")
+    if wanted is bool:
+        return _expect(isinstance(value, bool), value, "true or false")
+    if wanted is str:
+        return _expect(isinstance(value, str), value, "text")
+    if wanted is int:
+        whole = isinstance(value, (int, float)) and not isinstance(value, bool) and float(value).is_integer()
+        return int(_expect(whole, value, "a whole number"))
+    if wanted is float:
+        return float(_expect(isinstance(value, (int, float)) and not isinstance(value, bool), value, "a number"))
+    raise TypeError(f"a configuration field cannot have the type {wanted}")
+
+
+def describe_type(wanted: Any) -> str:
+    """A short name of a field's type for tables and messages: ``int``, ``float``, ``one of: none, rope``, ``list of int``."""
+    arguments = typing.get_args(wanted)
+    if typing.get_origin(wanted) is typing.Literal:
+        return "one of: " + ", ".join(str(choice) for choice in arguments)
+    if type(None) in arguments:
+        return " or ".join("null" if part is type(None) else describe_type(part) for part in arguments)
+    if typing.get_origin(wanted) is list:
+        return f"list of {describe_type(arguments[0])}"
+    if wanted is dict or typing.get_origin(wanted) is dict:
+        return "mapping"
+    return {int: "int", float: "float", bool: "bool", str: "text"}[wanted]
+
+
+def _expect(condition: bool, value: Any, what: str) -> Any:
+    if not condition:
+        raise ValueError(f"expected {what}, got {value!r}")
+    return value
+
+
+def _convert_literal(value: Any, allowed: tuple[Any, ...]) -> Any:
+    if value not in allowed:
+        raise ValueError(f"expected one of {', '.join(map(str, allowed))}, got {value!r}")
+    return value
+
+
+def _convert_optional(value: Any, wanted: Any) -> Any:
+    if value is None:
+        return None
+    (inner,) = [part for part in typing.get_args(wanted) if part is not type(None)]
+    return convert(value, inner)
+
+
+def _convert_list(value: Any, item_type: Any) -> list[Any]:
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"expected a list, got {value!r}")
+    return [convert(item, item_type) for item in value]
