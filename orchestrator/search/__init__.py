@@ -1,0 +1,1 @@
+"""Suggestions: samplers that are feasible by construction, and one study per entry or grid cell."""

@@ -1,0 +1,136 @@
+"""One assignment of an entry's dimensions, resolved lazily."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from orchestrator.expression import ExpressionError, NotVectorisable
+from orchestrator.space.dimension import Dimension
+from orchestrator.space.value import Value, is_derived
+from trainables.configuration import Configuration, Hyperparameter, convert
+
+
+class Infeasible(Exception):
+    """A computed value of this candidate has no meaning: a division by zero, half a layer, a negative width."""
+
+
+class NotDrawn(Exception):
+    """A dimension was looked at that this assignment has no value for; ``dimension`` names it."""
+
+    def __init__(self, dimension: str) -> None:
+        self.dimension = dimension
+        super().__init__(dimension)
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of an entry: ``dk``, ``task.vocab_size`` or ``training.lr``, with what it may be and what it is."""
+
+    name: str
+    hyperparameter: Hyperparameter
+    value: Value
+    written: bool
+    """Whether the YAML names it; otherwise the value is the default."""
+    derived: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "derived", is_derived(self.value))
+
+
+class Assignment:
+    """Resolves fields for the dimension values ``drawn`` (plain values, or arrays with one element a candidate).
+
+    A dimension without a drawn value raises :class:`NotDrawn` when something resolved depends on it. ``valid`` says (an array
+    for many candidates) whether all derived values resolved so far fit the type and range of their field.
+    """
+
+    def __init__(self, fields: Mapping[str, Field], drawn: Mapping[str, Any]) -> None:
+        self._fields = fields
+        self._drawn = drawn
+        self._resolved: dict[str, Any] = {}
+        self.valid: Any = True
+
+    def lookup(self, name: str) -> Any:
+        """The resolved value of a field.
+
+        Raises:
+            Infeasible: a derived value of a single candidate does not fit its field.
+            NotVectorisable: it cannot be had for many candidates at once.
+        """
+        if name not in self._resolved:
+            self._resolved[name] = self._resolve(self._fields[name])
+        return self._resolved[name]
+
+    def drawn(self, dimension: Dimension) -> Any:
+        try:
+            return self._drawn[dimension.name]
+        except KeyError:
+            raise NotDrawn(dimension.name) from None
+
+    def namespace(self, scope: str, configuration_type: type[Configuration]) -> Namespace:
+        """The fields of one scope (``""``, ``"task."``, ``"training."``) as attributes."""
+        return Namespace(self, scope, configuration_type)
+
+    def _resolve(self, field: Field) -> Any:
+        try:
+            value = field.value.resolve(self)
+        except ExpressionError as error:
+            raise Infeasible(f"{field.name}: {error}") from error
+        return self._checked(field.hyperparameter, value) if field.derived else value
+
+    def _checked(self, hyperparameter: Hyperparameter, value: Any) -> Any:
+        if _is_many(value):
+            return self._checked_many(hyperparameter, value)
+        try:
+            value = convert(value, hyperparameter.type)
+        except ValueError as error:
+            raise Infeasible(f"{hyperparameter.name}: {error}") from error
+        if problem := hyperparameter.problem_with(value):
+            raise Infeasible(f"{hyperparameter.name} {problem}")
+        return value
+
+    def _checked_many(self, hyperparameter: Hyperparameter, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._checked_many(hyperparameter, item) for item in value]
+        column = np.asarray(value)
+        if hyperparameter.type in (str, bool) or column.dtype.kind not in "if":
+            raise NotVectorisable(hyperparameter.name)
+        if hyperparameter.type is not float:
+            self.valid = self.valid & (column == np.floor(column))
+            column = np.floor(column).astype(np.int64)
+        for bound, outside in _breaches(hyperparameter, column):
+            if bound is not None:
+                self.valid = self.valid & ~outside
+        return column
+
+
+class Namespace:
+    """Attribute access to the fields of one scope, as closed-form counts and rules expect it."""
+
+    def __init__(self, assignment: Assignment, scope: str, configuration_type: type[Configuration]) -> None:
+        self._assignment = assignment
+        self._scope = scope
+        self._type = configuration_type
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._type.hyperparameters():
+            return self._assignment.lookup(self._scope + name)
+        shared = getattr(self._type, name)
+        return shared.fget(self) if isinstance(shared, property) else shared
+
+
+def _is_many(value: Any) -> bool:
+    return isinstance(value, np.ndarray) or (isinstance(value, list) and any(_is_many(item) for item in value))
+
+
+def _breaches(hyperparameter: Hyperparameter, column: np.ndarray) -> list[tuple[float | None, Any]]:
+    low, high, above = hyperparameter.minimum, hyperparameter.maximum, hyperparameter.above
+    return [
+        (low, column < (low if low is not None else 0)),
+        (high, column > (high if high is not None else 0)),
+        (above, column <= (above if above is not None else 0)),
+    ]

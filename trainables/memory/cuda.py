@@ -1,0 +1,45 @@
+"""Peaks of PyTorch's CUDA caching allocator: exact, of this process alone, and the primary figures for VRAM."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from trainables.memory.arithmetic import MIB
+
+
+def reset_peaks(device: torch.device) -> None:
+    """Returns the cache to the driver and restarts the peaks, so that a reused process begins at its baseline.
+
+    Synchronising also creates the CUDA context, which every later reading of the device therefore includes.
+    """
+    torch.cuda.synchronize(device)
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(device)
+
+
+def read_peaks(device: torch.device) -> dict[str, float]:
+    """``vram/peak_allocated_mib`` (bytes in tensors) and ``vram/peak_reserved_mib`` (bytes taken from the driver), in MiB."""
+    return {
+        "vram/peak_allocated_mib": torch.cuda.max_memory_allocated(device) / MIB,
+        "vram/peak_reserved_mib": torch.cuda.max_memory_reserved(device) / MIB,
+    }
+
+
+def device_uuids(device: torch.device) -> list[str]:
+    """The UUIDs under which NVML may know ``device``; indices are never used, because NVML ignores CUDA_VISIBLE_DEVICES."""
+    index = torch.cuda.current_device() if device.index is None else device.index
+    uuid = str(torch.cuda.get_device_properties(index).uuid)
+    return candidate_uuids(uuid, index, os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+
+
+def candidate_uuids(uuid: str, index: int, visible_devices: str) -> list[str]:
+    """NVML names of the CUDA device ``index`` with ``uuid``, the likeliest first.
+
+    A MIG slice is taken from ``visible_devices``, since some CUDA versions tell the UUID of the whole GPU for it.
+    """
+    visible = [entry.strip() for entry in visible_devices.split(",")]
+    if index < len(visible) and visible[index].startswith("MIG-"):
+        return [visible[index]]
+    return [f"GPU-{uuid}", f"MIG-{uuid}"]
