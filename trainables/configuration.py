@@ -10,10 +10,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, Union
 
 _METADATA_KEY = "hyperparameter"
 
@@ -152,8 +153,8 @@ def convert(value: Any, wanted: Any) -> Any:
     origin = typing.get_origin(wanted)
     if origin is typing.Literal:
         return _convert_literal(value, typing.get_args(wanted))
-    if type(None) in typing.get_args(wanted):
-        return _convert_optional(value, wanted)
+    if origin in (typing.Union, types.UnionType):
+        return _convert_union(value, typing.get_args(wanted))
     if origin is list:
         return _convert_list(value, typing.get_args(wanted)[0])
     if wanted is dict or origin is dict:
@@ -174,14 +175,14 @@ def describe_type(wanted: Any) -> str:
     """A short name of a field's type for tables and messages: ``int``, ``float``, ``one of: none, rope``, ``list of int``."""
     arguments = typing.get_args(wanted)
     if typing.get_origin(wanted) is typing.Literal:
-        return "one of: " + ", ".join(str(choice) for choice in arguments)
-    if type(None) in arguments:
-        return " or ".join("null" if part is type(None) else describe_type(part) for part in arguments)
+        return str(arguments[0]) if len(arguments) == 1 else "one of: " + ", ".join(map(str, arguments))
+    if typing.get_origin(wanted) in (typing.Union, types.UnionType):
+        return " or ".join(describe_type(part) for part in arguments)
     if typing.get_origin(wanted) is list:
         return f"list of {describe_type(arguments[0])}"
     if wanted is dict or typing.get_origin(wanted) is dict:
         return "mapping"
-    return {int: "int", float: "float", bool: "bool", str: "text"}[wanted]
+    return {int: "int", float: "float", bool: "bool", str: "text", type(None): "null"}[wanted]
 
 
 def _expect(condition: bool, value: Any, what: str) -> Any:
@@ -196,11 +197,17 @@ def _convert_literal(value: Any, allowed: tuple[Any, ...]) -> Any:
     return value
 
 
-def _convert_optional(value: Any, wanted: Any) -> Any:
-    if value is None:
+def _convert_union(value: Any, parts: tuple[Any, ...]) -> Any:
+    if value is None and type(None) in parts:
         return None
-    (inner,) = [part for part in typing.get_args(wanted) if part is not type(None)]
-    return convert(value, inner)
+    problems = []
+    for part in parts:
+        if part is not type(None):
+            try:
+                return convert(value, part)
+            except ValueError as error:
+                problems.append(str(error))
+    raise ValueError(problems[0] if len(problems) == 1 else f"expected {describe_type(Union[parts])}, got {value!r}")
 
 
 def _convert_list(value: Any, item_type: Any) -> list[Any]:

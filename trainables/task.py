@@ -6,13 +6,26 @@ import abc
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from trainables.architecture import DataKind
 from trainables.configuration import Configuration
+
+if TYPE_CHECKING:
+    from trainables.training.protocol import Session
+
+
+class TokenModule(Protocol):
+    """What the module of a token architecture offers to a token task."""
+
+    output_head: Callable[[Tensor], Tensor]
+    """(..., D) hidden states to (..., V) logits."""
+
+    def hidden_states(self, ids: Tensor) -> Tensor:
+        """(B, T) int64 token ids to (B, T, D) normalised final hidden states."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +60,13 @@ class Task(abc.ABC):
         self.configuration = configuration
         self.folder = folder
         self.device = device
+
+    @classmethod
+    def session_type(cls) -> type[Session]:
+        """What runs this task: training in epochs, unless the task brings its own."""
+        from trainables.training.session import TrainingSession  # the session's module imports this one
+
+        return TrainingSession
 
     @classmethod
     @abc.abstractmethod

@@ -6,17 +6,65 @@ import os
 import sys
 import threading
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from memory.fake_nvml import FakeNvml
+from trainables.memory import MIB
 from trainables.memory.cuda import candidate_uuids
 from trainables.memory.nvml import open_device, own_process_ids
 from trainables.memory.sampler import NvmlSampler
 
-OURS, HOST_A, HOST_B = os.getpid(), 4_000_001, 4_000_002
-"""The two others are above the kernel's highest process id of 2^22 minus what a test could have: nobody here has them."""
+OURS = os.getpid()
+HOST_A, HOST_B = 2**22 + 1, 2**22 + 2  # above every id that the kernel gives, so nobody here has them
+
+
+class FakeNvmlError(Exception):
+    pass
+
+
+@dataclass
+class FakeNvml:
+    """A stand-in for the module ``pynvml``: one device whose figures a test sets, and calls that can be made to fail."""
+
+    uuid: str = "GPU-1"
+    used_mib: float = 1000
+    processes_mib: dict[int, float | None] = field(default_factory=dict)
+    failing: set[str] = field(default_factory=set)
+    users: int = 0
+    NVMLError: type[Exception] = FakeNvmlError
+
+    def nvmlInit(self) -> None:
+        self._check("nvmlInit")
+        self.users += 1
+
+    def nvmlShutdown(self) -> None:
+        self.users -= 1
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:
+        if uuid != self.uuid:
+            raise FakeNvmlError("not found")
+        return uuid
+
+    def nvmlDeviceGetMemoryInfo(self, handle: str) -> SimpleNamespace:
+        assert handle == self.uuid
+        self._check("nvmlDeviceGetMemoryInfo")
+        return SimpleNamespace(used=int(self.used_mib * MIB))
+
+    def nvmlDeviceGetComputeRunningProcesses(self, handle: str) -> list[SimpleNamespace]:
+        assert handle == self.uuid
+        self._check("nvmlDeviceGetComputeRunningProcesses")
+        return [SimpleNamespace(pid=pid, usedGpuMemory=_bytes(used)) for pid, used in self.processes_mib.items()]
+
+    def _check(self, call: str) -> None:
+        if call in self.failing:
+            raise FakeNvmlError(call)
+
+
+def _bytes(mebibytes: float | None) -> int | None:
+    return None if mebibytes is None else int(mebibytes * MIB)
 
 
 def metrics_of_run(nvml: FakeNvml, used_mib: float, processes_mib: dict[int, float | None], reserved_mib: float = 0.0) -> dict:

@@ -42,14 +42,14 @@ def test_the_metrics_of_a_stopped_run_stay():
 def test_a_second_start_measures_the_second_run_alone():
     monitor = MemoryMonitor(torch.device("cpu"))
     rises = []
-    for mebibytes in (128, 32):
+    for mebibytes in (128, 48):
         monitor.start()
         touch(mebibytes, "cpu")
         recorded = monitor.metrics()
         if "memory/peak_host_mib" not in recorded:
             pytest.skip("this kernel does not reset the high-water mark")
         rises.append(recorded["memory/peak_host_mib"] - recorded["memory/baseline_host_mib"])
-    assert rises == pytest.approx([128, 32], rel=0.05, abs=2)
+    assert rises == pytest.approx([128, 48], rel=0.05, abs=2)
 
 
 def test_an_error_inside_the_run_keeps_its_metrics():
@@ -100,5 +100,6 @@ def test_the_driver_confirms_what_the_allocator_took():
         touch(512, "cuda")
         recorded = monitor.metrics()
     sampled = recorded.get("vram/peak_process_mib", recorded.get("vram/peak_device_delta_mib"))
-    assert sampled is None or sampled >= 0.99 * 512
-    assert {"vram/peak_process_mib", "vram/peak_device_delta_mib"} - recorded.keys()
+    if sampled is None:
+        pytest.skip("this driver tells no memory")
+    assert sampled >= 0.99 * 512

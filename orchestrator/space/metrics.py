@@ -1,0 +1,25 @@
+"""The metrics that an objective may name besides those of the task, with the direction in which they are better."""
+
+from __future__ import annotations
+
+from trainables.counts import SCOPES
+from trainables.task import Task
+
+COMMON_METRICS = {
+    "train/loss": "min",
+    **{f"params/{scope}": "min" for scope in SCOPES},
+    "vram/peak_allocated_mib": "min",
+    "vram/peak_reserved_mib": "min",
+    "vram/peak_process_mib": "min",
+    "memory/peak_host_mib": "min",
+    "memory/weights_mib": "min",
+    "memory/estimated_mib": "min",
+    "time/train_s": "min",
+    "time/total_s": "min",
+    "throughput/tokens_per_s": "max",
+}
+
+
+def objective_metrics(task_type: type[Task]) -> dict[str, str]:
+    """All metrics that an objective on this task may name, the task's own first."""
+    return dict(task_type.metrics) | COMMON_METRICS

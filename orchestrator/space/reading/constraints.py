@@ -1,0 +1,93 @@
+"""Reads ``constraints``: the parameter budget, the ``require`` lines and the measured ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from orchestrator.document import Node, child_path
+from orchestrator.expression import Expression
+from orchestrator.space.constraint import Budget
+from orchestrator.space.reading.context import Context
+from orchestrator.space.reading.entry import ReadEntry
+from orchestrator.space.reading.references import reference_hint
+from orchestrator.space.reading.section import read_section
+from orchestrator.space.sections import MeasuredConfiguration, ParameterBudgetConfiguration
+
+_KEYS = ("params", "require", "measured")
+
+
+@dataclass
+class ReadConstraints:
+    """The constraints of a sweep; ``budget_node`` is where the budget stands."""
+
+    budget: Budget | None = None
+    budget_node: Node | None = None
+    require: list[tuple[Expression, Node, str]] = field(default_factory=list)
+    measured: list[MeasuredConfiguration] = field(default_factory=list)
+
+
+def read_constraints(context: Context, node: Node | None) -> ReadConstraints:
+    read = ReadConstraints()
+    if node is None or not context.mapping(node, "constraints", "`constraints`"):
+        return read
+    for key, entry in node.entries.items():
+        if key not in _KEYS:
+            context.unknown_key(entry, child_path("constraints", key), _KEYS, "key of `constraints`")
+    read.budget_node = node.get("params")
+    if read.budget_node is not None:
+        read.budget = _budget(read_section(context, read.budget_node, "constraints.params", ParameterBudgetConfiguration))
+    read.require = _require(context, node.get("require"))
+    read.measured = _measured(context, node.get("measured"))
+    return read
+
+
+def _budget(section: ParameterBudgetConfiguration) -> Budget:
+    if section.target is None:
+        return Budget(section.scope, section.min, section.max)
+    spread = section.target * section.tolerance
+    return Budget(section.scope, math.ceil(section.target - spread), math.floor(section.target + spread))
+
+
+def _require(context: Context, node: Node | None) -> list[tuple[Expression, Node, str]]:
+    if node is None:
+        return []
+    if not isinstance(node.value, list):
+        context.error(node, "constraints.require", f"`require` must be a list of expressions, found {node.kind}", 'such as ["dk <= dim"]')
+        return []
+    found = []
+    for index, item in enumerate(node.items):
+        path = child_path("constraints.require", index)
+        if not isinstance(item.value, str):
+            context.error(item, path, f"a `require` line must be an expression in quotes, found {item.kind}", 'such as "dk <= dim"')
+        elif expression := context.expression(item, path, item.value):
+            found.append((expression, item, path))
+    return found
+
+
+def _measured(context: Context, node: Node | None) -> list[MeasuredConfiguration]:
+    if node is None:
+        return []
+    if not isinstance(node.value, list):
+        context.error(node, "constraints.measured", f"`measured` must be a list, found {node.kind}", "such as [{metric: …, max: …}]")
+        return []
+    return [
+        read_section(context, item, child_path("constraints.measured", index), MeasuredConfiguration)
+        for index, item in enumerate(node.items)
+    ]
+
+
+def entries_of_requirement(
+    context: Context, requirement: tuple[Expression, Node, str], entries: Sequence[ReadEntry]
+) -> tuple[str, ...]:
+    """The entries that have all names of a ``require`` line; none is a mistake."""
+    expression, node, path = requirement
+    holds = tuple(entry.name for entry in entries if expression.names <= set(entry.fields))
+    complete = all(entry.architecture is not None for entry in entries)
+    if not holds and complete and entries:
+        known = sorted({name for entry in entries for name in entry.fields})
+        missing = sorted(expression.names - set(known))
+        hint = reference_hint(missing[0], known) if missing else "no entry has all of: " + ", ".join(sorted(expression.names))
+        context.error(node, path, f"no entry has all names of this line: {', '.join(missing or sorted(expression.names))}", hint)
+    return holds

@@ -1,0 +1,252 @@
+"""Reads a whole search space."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from orchestrator.document import Diagnostics, Document, Node, SearchSpaceError, child_path, did_you_mean, read_document
+from orchestrator.space.assignment import Field
+from orchestrator.space.constraint import HardConstraint, require
+from orchestrator.space.metrics import objective_metrics
+from orchestrator.space.reading.constraints import ReadConstraints, entries_of_requirement, read_constraints
+from orchestrator.space.reading.context import Context
+from orchestrator.space.reading.entry import NOT_YET, ReadEntry, Shared, gridded, read_entry
+from orchestrator.space.reading.overrides import apply_overrides
+from orchestrator.space.reading.references import check_references
+from orchestrator.space.reading.section import read_section
+from orchestrator.space.sections import NAME_PATTERN, SECTIONS, ObjectiveConfiguration
+from orchestrator.space.specification import EntrySpecification, Objective, SweepSpecification
+from orchestrator.space.study_space import StudySpace
+from orchestrator.space.value import Constant
+from trainables.configuration import Configuration
+from trainables.registry import RESERVED_TASKS, tasks
+from trainables.task import Task
+
+TOP_LEVEL = ("name", "task", "model", "architectures", "training", "constraints", *SECTIONS)
+
+
+def read_search_space(path: str | Path, overrides: Sequence[str] = ()) -> SweepSpecification:
+    """Reads and checks a search space, all but the feasibility of its budget.
+
+    Raises:
+        SearchSpaceError: with every mistake of the file at once.
+    """
+    diagnostics = Diagnostics(str(path))
+    document = read_document(path, diagnostics)
+    if document.root is None:
+        raise SearchSpaceError(diagnostics.found, document.source)
+    context = Context(document.source, diagnostics)
+    root = apply_overrides(context, document.root, overrides)
+    specification = _Reader(context, document, root).read()
+    diagnostics.raise_if_any(document.source)
+    assert specification is not None
+    return specification
+
+
+@dataclass(frozen=True)
+class _Reader:
+    context: Context
+    document: Document
+    root: Node
+
+    def read(self) -> SweepSpecification | None:
+        for key, entry in self.root.entries.items():
+            if key not in TOP_LEVEL:
+                self.context.unknown_key(entry, key, TOP_LEVEL)
+        shared = Shared(self._task(), self.root.get("task"), self._mapping("model"), self._mapping("training"))
+        entries = self._entries(shared)
+        for entry in entries:
+            if entry.architecture and shared.task_type:
+                check_references(self.context, entry)
+        self._check_model_keys(shared, entries)
+        constraints = read_constraints(self.context, self.root.get("constraints"))
+        holds = {item[0].text: entries_of_requirement(self.context, item, entries) for item in constraints.require}
+        sections = {name: self._section(name, wanted) for name, wanted in SECTIONS.items()}
+        objective = self._objective(shared.task_type, sections["objective"])
+        self._refuse_what_is_reserved(sections)
+        name = self._name()
+        if not self.context.diagnostics.ok or shared.task_type is None or objective is None:
+            return None
+        del sections["objective"]
+        return SweepSpecification(
+            name=name,
+            source=self.document.source,
+            document=self.root.plain(),
+            task_type=shared.task_type,
+            entries=tuple(_specified(entry, shared.task_type, constraints, holds) for entry in entries),
+            objective=objective,
+            measured=tuple(constraints.measured),
+            require_holds_for=holds,
+            **sections,  # type: ignore[arg-type]
+        )
+
+    def _name(self) -> str:
+        node = self.root.get("name")
+        if node is None:
+            return re.sub(r"[^A-Za-z0-9._-]", "-", Path(self.document.source.name).stem)[:64] or "sweep"
+        if not isinstance(node.value, str) or not re.fullmatch(NAME_PATTERN, node.value):
+            hint = "letters, digits, `.`, `_` and `-`, at most 64, beginning with a letter or digit"
+            self.context.error(node, "name", f"this cannot be a name: {node.text or node.kind}", hint)
+            return "sweep"
+        return node.value
+
+    def _mapping(self, key: str) -> Node | None:
+        node = self.root.get(key)
+        if node is None or not self.context.mapping(node, key, f"`{key}`"):
+            return None
+        return node
+
+    def _task(self) -> type[Task] | None:
+        node = self.root.get("task")
+        named = node if node is None or isinstance(node.value, str) else node.get("name")
+        if named is None:
+            place = node or self.root
+            self.context.error(place, "task", "the task has no name", f"write task: {{name: NAME, …}}; known: {', '.join(tasks())}")
+            return None
+        known = tasks()
+        if named.value in known:
+            return known[named.value]  # type: ignore[index]
+        if named.value in RESERVED_TASKS:
+            self.context.error(named, "task.name", f"the task `{named.value}` {NOT_YET}", f"available: {', '.join(known)}")
+            return None
+        near = did_you_mean(str(named.value), known)
+        hint = f"did you mean `{near}`?" if near else f"known: {', '.join(known)}"
+        self.context.error(named, "task.name", f"unknown task `{named.text}`", hint)
+        return None
+
+    def _entries(self, shared: Shared) -> list[ReadEntry]:
+        node = self._mapping("architectures")
+        if node is None or not node.entries:
+            self.context.error(node or self.root, "architectures", "no architecture is named", "write architectures: {gpt: {…}, …}")
+            return []
+        entries = []
+        for name, entry in node.entries.items():
+            if not re.fullmatch(NAME_PATTERN, name):
+                hint = "letters, digits, `.`, `_` and `-`, at most 64, beginning with a letter or digit"
+                self.context.error(entry.key_node, "architectures", f"this cannot be the name of an entry: {name!r}", hint)
+            entries.append(read_entry(self.context, name, entry.node, entry.key_node, shared))
+        for read in entries:
+            self._check_kind(read, shared.task_type)
+        return entries
+
+    def _check_kind(self, entry: ReadEntry, task_type: type[Task] | None) -> None:
+        architecture = entry.architecture
+        if architecture and task_type and architecture.kind != task_type.kind:
+            message = f"`{architecture.name}` works on {architecture.kind}, the task `{task_type.name}` gives {task_type.kind}"
+            fitting = [name for name, task in tasks().items() if task.kind == architecture.kind]
+            hint = f"tasks that fit: {', '.join(fitting)}" if fitting else "take another architecture"
+            self.context.error(entry.node, child_path("architectures", entry.name), message, hint)
+
+    def _check_model_keys(self, shared: Shared, entries: Sequence[ReadEntry]) -> None:
+        if shared.model is None or any(entry.architecture is None for entry in entries):
+            return
+        known = {name for entry in entries if entry.architecture for name in entry.architecture.configuration.hyperparameters()}
+        for key, found in shared.model.entries.items():
+            if key not in known:
+                self.context.unknown_key(found, child_path("model", key), known, "field, which no entry has,")
+
+    def _section(self, name: str, wanted: type[Configuration]) -> Configuration:
+        node = self.root.get(name)
+        if name == "objective" and node is not None and isinstance(node.value, list):
+            self.context.error(node, name, f"a list of objectives {NOT_YET}", "give one {metric: …, mode: …}")
+            return wanted()
+        if name == "scheduler" and node is not None and isinstance(node.value, str):
+            node = _shorthand(node)
+        return read_section(self.context, node, name, wanted)
+
+    def _objective(self, task_type: type[Task] | None, section: Any) -> Objective | None:
+        assert isinstance(section, ObjectiveConfiguration)
+        if task_type is None:
+            return None
+        known = objective_metrics(task_type)
+        metric = section.metric or next(iter(known))
+        node = self.root.get("objective")
+        if metric not in known:
+            near = did_you_mean(metric, known)
+            hint = f"did you mean `{near}`?" if near else f"known: {', '.join(known)}"
+            place = (node.get("metric") if node else None) or node or self.root
+            self.context.error(place, "objective.metric", f"the task `{task_type.name}` has no metric `{metric}`", hint)
+            return None
+        return Objective(metric, section.mode or known[metric], section.at)
+
+    def _refuse_what_is_reserved(self, sections: dict[str, Any]) -> None:
+        self._refuse("search", "sampler", sections["search"].sampler in ("gp", "nsga2"), "samplers: tpe, random, grid")
+        self._refuse("search", "warm_start", bool(sections["search"].warm_start), "leave it out")
+        self._refuse("resources", "fusion", sections["resources"].fusion is True, "leave it out, or write auto")
+
+    def _refuse(self, section: str, key: str, reserved: bool, hint: str) -> None:
+        node = self.root.get(section)
+        place = node.get(key) if node else None
+        if reserved and place is not None:
+            self.context.error(place, f"{section}.{key}", f"`{key}: {place.text or place.kind}` {NOT_YET}", hint)
+
+
+def _shorthand(node: Node) -> Node:
+    """``scheduler: none`` as ``scheduler: {name: none}``."""
+    from orchestrator.document import Entry
+
+    return Node({"name": Entry("name", node, node)}, node.line, node.column)
+
+
+def _specified(
+    entry: ReadEntry, task_type: type[Task], constraints: ReadConstraints, holds: dict[str, tuple[str, ...]]
+) -> EntrySpecification:
+    assert entry.architecture is not None
+    required = [item[0] for item in constraints.require if entry.name in holds[item[0].text]]
+    cells = []
+    for grid in _grid_cells(entry):
+        fields = {name: _in_cell(field, grid) for name, field in entry.fields.items()}
+        base = StudySpace(
+            name=_cell_name(entry.name, grid),
+            entry=entry.name,
+            architecture=entry.architecture,
+            task_type=task_type,
+            fields=fields,
+            budget=constraints.budget,
+            grid=grid,
+        )
+        rules = tuple(_rules(base)) + tuple(require(expression) for expression in required)
+        cells.append(replace(base, constraints=rules))
+    return EntrySpecification(entry.name, entry.architecture.name, tuple(cells))
+
+
+def _grid_cells(entry: ReadEntry) -> list[dict[str, Any]]:
+    grids = gridded(entry)
+    return [dict(zip(grids, values, strict=True)) for values in itertools.product(*(grid.choices for grid in grids.values()))]
+
+
+def _in_cell(field: Field, grid: dict[str, Any]) -> Field:
+    return replace(field, value=Constant(grid[field.name])) if field.name in grid else field
+
+
+def _cell_name(entry: str, grid: dict[str, Any]) -> str:
+    parts = [f"{name.rpartition('.')[2]}-{value}" for name, value in grid.items()]
+    return re.sub(r"[^A-Za-z0-9._-]", "-", ".".join([entry, *parts]))
+
+
+def _rules(space: StudySpace) -> list[HardConstraint]:
+    """The rules of the architecture, of the task, of the training and of the pair, as hard constraints."""
+    from trainables.training.configuration import TrainingConfiguration
+
+    model = [
+        HardConstraint(rule.message, lambda a, rule=rule: rule.holds(space.model_namespace(a)))  # type: ignore[misc]
+        for rule in space.architecture.configuration.rules
+    ]
+    task = [
+        HardConstraint(rule.message, lambda a, rule=rule: rule.holds(space.task_namespace(a)))  # type: ignore[misc]
+        for rule in space.task_type.configuration_type.rules
+    ]
+    training = [
+        HardConstraint(rule.message, lambda a, rule=rule: rule.holds(a.namespace("training.", TrainingConfiguration)))  # type: ignore[misc]
+        for rule in TrainingConfiguration.rules
+    ]
+    pair = [
+        HardConstraint(rule.message, lambda a, rule=rule: rule.holds(space.model_namespace(a), space.task_namespace(a)))  # type: ignore[misc]
+        for rule in space.architecture.pair_rules
+    ]
+    return model + task + training + pair

@@ -1,0 +1,77 @@
+"""A sweep as it was read: entries with their study spaces, and the sections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.document import Source
+from orchestrator.space.sections import (
+    CheckpointsConfiguration,
+    MeasuredConfiguration,
+    ResourcesConfiguration,
+    SchedulerConfiguration,
+    SearchConfiguration,
+    TrackingConfiguration,
+)
+from orchestrator.space.study_space import StudySpace
+from trainables.task import Task
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What trials are compared by."""
+
+    metric: str
+    mode: str
+    at: str
+
+    @property
+    def direction(self) -> str:
+        return "maximize" if self.mode == "max" else "minimize"
+
+    def better(self, value: float, other: float) -> bool:
+        return value > other if self.mode == "max" else value < other
+
+
+@dataclass(frozen=True)
+class EntrySpecification:
+    """One row of every table: an architecture with its fields, split into the cells of its grid dimensions."""
+
+    name: str
+    architecture: str
+    cells: tuple[StudySpace, ...]
+
+
+@dataclass(frozen=True)
+class SweepSpecification:
+    """Everything that a search space says."""
+
+    name: str
+    source: Source
+    document: Mapping[str, Any]
+    """The document as plain values, overrides included."""
+    task_type: type[Task]
+    entries: tuple[EntrySpecification, ...]
+    objective: Objective
+    measured: tuple[MeasuredConfiguration, ...]
+    search: SearchConfiguration
+    scheduler: SchedulerConfiguration
+    resources: ResourcesConfiguration
+    checkpoints: CheckpointsConfiguration
+    tracking: TrackingConfiguration
+    require_holds_for: Mapping[str, tuple[str, ...]]
+    """Each ``require`` line with the entries that have all its names."""
+
+    @property
+    def spaces(self) -> list[StudySpace]:
+        """The study spaces of all entries, in order."""
+        return [cell for entry in self.entries for cell in entry.cells]
+
+    @property
+    def trials_per_study(self) -> int | None:
+        """None: as many as the study has configurations."""
+        if self.search.trials is None and self.search.sampler != "grid":
+            return 20
+        return self.search.trials

@@ -1,0 +1,84 @@
+"""From the stream to heads and back: project, short convolution, kernel, gate, norm, rotary position; then out again."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from trainables.layers.activations import ACTIVATIONS, Activation
+from trainables.layers.feature_maps import KERNELS, NORMS, Kernel, Norm
+from trainables.layers.rotary import rotate
+from trainables.layers.short_convolution import ShortConvolution
+
+
+def split_heads(x: Tensor, n_heads: int) -> Tensor:
+    """(B, T, H*d) to (B, H, T, d)."""
+    return x.unflatten(-1, (n_heads, -1)).transpose(1, 2)
+
+
+class HeadFeatures(nn.Module):
+    """What happens to a projection on its way to the mixing: kernel, gate, norm and rotary position, in this order.
+
+    A gate multiplies by ``sigmoid(Linear(x))`` and costs dim * n_heads * width parameters; ``rope_theta`` None leaves
+    positions out.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        n_heads: int,
+        width: int,
+        *,
+        kernel: Kernel = "none",
+        norm: Norm = "none",
+        gated: bool = False,
+        rope_theta: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.n_heads, self.rope_theta = n_heads, rope_theta
+        self.kernel, self.norm = KERNELS[kernel], NORMS[norm]
+        self.gate = nn.Linear(dim, n_heads * width, bias=False) if gated else None
+
+    def forward(self, x: Tensor, projected: Tensor) -> Tensor:
+        """The stream ``x`` (B, T, dim) and a projection of it (B, T, H*width) to (B, H, T, width)."""
+        heads = self.kernel(split_heads(projected, self.n_heads))
+        if self.gate is not None:
+            heads = heads * split_heads(torch.sigmoid(self.gate(x)), self.n_heads)
+        heads = self.norm(heads)
+        return heads if self.rope_theta is None else rotate(heads, self.rope_theta)
+
+
+class HeadProjection(nn.Module):
+    """A bias-free projection to heads, an optional short convolution of ``conv_width`` taps (0: none), and features."""
+
+    def __init__(self, dim: int, n_heads: int, width: int, features: HeadFeatures, *, conv_width: int = 0) -> None:
+        super().__init__()
+        self.linear = nn.Linear(dim, n_heads * width, bias=False)
+        self.convolution = ShortConvolution(n_heads * width, conv_width) if conv_width else None
+        self.features = features
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, dim) to (B, H, T, width)."""
+        projected = self.linear(x)
+        if self.convolution is not None:
+            projected = self.convolution(projected)
+        heads: Tensor = self.features(x, projected)
+        return heads
+
+
+class OutputProjection(nn.Module):
+    """Joins the heads, multiplies them by an optional output gate ``act(Linear(x))`` and projects back to ``dim``."""
+
+    def __init__(self, dim: int, n_heads: int, width: int, gate_act: Activation | None = None) -> None:
+        super().__init__()
+        self.linear = nn.Linear(n_heads * width, dim, bias=False)
+        self.gate = nn.Linear(dim, n_heads * width, bias=False) if gate_act else None
+        self.gate_act = ACTIVATIONS[gate_act] if gate_act else None
+
+    def forward(self, x: Tensor, heads: Tensor) -> Tensor:
+        """The stream ``x`` (B, T, dim) and mixed heads (B, H, T, width) to (B, T, dim)."""
+        joined = heads.transpose(1, 2).flatten(2)
+        if self.gate is not None and self.gate_act is not None:
+            joined = joined * self.gate_act(self.gate(x))
+        output: Tensor = self.linear(joined)
+        return output

@@ -1,0 +1,57 @@
+"""Inputs made once and shared: data, base models and datastores, each in a folder named by the fingerprint of its values."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from trainables.fingerprint import fingerprint
+
+MANIFEST = "manifest.json"
+
+
+def prepare_once(root: Path, name: str, values: Mapping[str, Any], make: Callable[[Path], None]) -> Path:
+    """The folder ``root/{name}-{fingerprint}``, filled by ``make(folder)`` unless it is there already.
+
+    It is filled under another name and renamed when complete, so a half-made folder is never seen. Of several processes that
+    make the same folder at once, one keeps its work and the others take it.
+
+    Raises:
+        RuntimeError: a folder of that name is there without a manifest, so something else than this function put it there.
+    """
+    folder = root / f"{name}-{fingerprint(values)}"
+    if (folder / MANIFEST).is_file():
+        return folder
+    staging = root / f".{folder.name}.{uuid.uuid4().hex}"
+    staging.mkdir(parents=True)
+    try:
+        make(staging)
+        (staging / MANIFEST).write_text(json.dumps({"name": name, "values": values}, indent=1, sort_keys=True) + "\n")
+        _write_through(staging)
+        _publish(staging, folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return folder
+
+
+def _publish(staging: Path, folder: Path) -> None:
+    try:
+        staging.rename(folder)
+    except OSError as error:
+        if not folder.exists():
+            raise
+        if not (folder / MANIFEST).is_file():
+            raise RuntimeError(f"{folder} is incomplete (it has no {MANIFEST}): remove it, it will be made again") from error
+
+
+def _write_through(folder: Path) -> None:
+    """Puts every file on the disk before the rename does, or a power failure could leave a complete name on empty files."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())

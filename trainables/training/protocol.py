@@ -1,0 +1,76 @@
+"""What a worker asks of a session, whatever the task: training in epochs, a memory measurement, a retrieval evaluation."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from trainables.training.request import RunRequest
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """``progress`` counts from 1 in the task's unit; ``finished`` is the session's own word that its budget is reached."""
+
+    progress: int
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    finished: bool = False
+    improved: bool = False
+    """The objective is better than at every earlier step."""
+
+
+class Diverged(Exception):
+    """The training loss or the objective is no finite number; ``report`` holds what was measured, its metrics all finite."""
+
+    def __init__(self, reason: str, report: StepReport) -> None:
+        super().__init__(reason)
+        self.report = report
+
+
+class Session(abc.ABC):
+    """One run in the making. Life: ``start``, perhaps ``load``, then ``step`` until a report says ``finished``."""
+
+    def __init__(self, request: RunRequest, device: torch.device) -> None:
+        self.request = request
+        self.device = device
+
+    module: nn.Module
+    """The module under study, from ``start`` on."""
+
+    @property
+    @abc.abstractmethod
+    def progress(self) -> int:
+        """Steps done, 0 before the first one."""
+
+    @abc.abstractmethod
+    def start(self) -> None:
+        """Makes everything ready for the first step; the same seed gives the same numbers."""
+
+    @abc.abstractmethod
+    def once_metrics(self) -> dict[str, float]:
+        """Metrics that do not change during the run, known after ``start``."""
+
+    @abc.abstractmethod
+    def step(self) -> StepReport:
+        """One unit of progress; on a finished session it repeats the last report.
+
+        Raises:
+            Diverged: the training loss or the objective is NaN or infinite.
+        """
+
+    @abc.abstractmethod
+    def save(self, path: Path) -> None:
+        """Writes a checkpoint, complete or not at all."""
+
+    @abc.abstractmethod
+    def load(self, path: Path) -> None:
+        """Continues from a checkpoint as if the session had never ended.
+
+        Raises:
+            CheckpointRefused: the file is unreadable or of another run; the session is unchanged.
+        """

@@ -1,0 +1,103 @@
+"""The request for one run: all that a worker needs to know, as plain values that cross processes and files."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from trainables import registry
+from trainables.architecture import Architecture
+from trainables.configuration import Configuration, ConfigurationError
+from trainables.fingerprint import fingerprint
+from trainables.task import Task
+from trainables.training.configuration import TrainingConfiguration, training_values
+
+Keep = Literal["last", "best", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedRun:
+    """A request with every default filled in and every value checked."""
+
+    architecture: Architecture
+    task_type: type[Task]
+    model: Configuration
+    task: Configuration
+    training: TrainingConfiguration
+
+    def to_values(self) -> dict[str, Any]:
+        """What decides the numbers of the run, apart from its seed."""
+        return {
+            "architecture": self.architecture.name,
+            "model": self.model.to_values(),
+            "task": self.task_type.name,
+            "task_values": self.task.to_values(),
+            "training": self.training.to_values(),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest:
+    """One run: a configuration with one seed. Values that are not written keep their defaults."""
+
+    run: str
+    architecture: str
+    task: str
+    model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    task_values: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    seed: int = 0
+    artifacts: Path
+    """Where prepared inputs of all runs are kept; what is missing is made there."""
+    folder: Path | None = None
+    """Where this run keeps its checkpoints; None keeps none."""
+    keep_checkpoints: Keep = "last"
+    objective_metric: str | None = None
+    objective_mode: Literal["min", "max"] = "min"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, from which :meth:`from_dict` makes an equal request."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        values["artifacts"] = str(self.artifacts)
+        values["folder"] = None if self.folder is None else str(self.folder)
+        return {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        folder = values.get("folder")
+        return cls(**{**values, "artifacts": Path(values["artifacts"]), "folder": None if folder is None else Path(folder)})
+
+    def resolved(self) -> ResolvedRun:
+        """The typed configurations.
+
+        Raises:
+            LookupError: the architecture or the task is not registered.
+            ConfigurationError: values that do not fit, broken rules of the pair included.
+        """
+        return self._resolved
+
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits, equal for runs that differ in seed, names and folders only; raises as :meth:`resolved`."""
+        return fingerprint(self._resolved.to_values())
+
+    @cached_property
+    def _resolved(self) -> ResolvedRun:
+        architecture = _find("architecture", self.architecture, registry.architectures())
+        task_type = _find("task", self.task, registry.tasks())
+        model = architecture.configuration.from_values(self.model)
+        task = task_type.configuration_type.from_values(self.task_values)
+        broken: list[tuple[str | None, str]] = [(None, r.message) for r in architecture.pair_rules if not r.holds(model, task)]
+        if broken:
+            raise ConfigurationError(broken)
+        training = TrainingConfiguration.from_values(training_values(task_type, self.training))
+        return ResolvedRun(architecture, task_type, model, task, training)
+
+
+def _find(what: str, name: str, known: Mapping[str, Any]) -> Any:
+    if name not in known:
+        raise LookupError(f"there is no {what} {name!r}; there are: {', '.join(sorted(known))}")
+    return known[name]

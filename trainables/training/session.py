@@ -1,0 +1,167 @@
+"""Training in epochs: one step of the session is one pass over the training data and one evaluation."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainables.counts import measure_counts
+from trainables.prepared import prepare_once
+from trainables.training.checkpoint import read_checkpoint, write_checkpoint
+from trainables.training.optimizer import build_optimizer, clip_gradients
+from trainables.training.protocol import Diverged, Session, StepReport
+from trainables.training.seeding import random_states, restore_random_states, seed_everything
+
+_STEPS_BETWEEN_CHECKS = 64
+"""Optimiser steps between two looks at the loss: each look waits for the device, none would train on NaN to the epoch's end."""
+
+
+class TrainingSession(Session):
+    """Trains one configuration with one seed; on the CPU, going on from a checkpoint equals never stopping, bit for bit."""
+
+    def start(self) -> None:
+        started = time.perf_counter()
+        self._resolved = self.request.resolved()
+        task_type, task = self._resolved.task_type, self._resolved.task
+        folder = prepare_once(
+            self.request.artifacts, task_type.name, task.to_values(), lambda folder: task_type.prepare(task, folder)
+        )
+        seed_everything(self.request.seed)
+        self._order = torch.Generator().manual_seed(self.request.seed)
+        self.task = task_type(task, folder, self.device)
+        self.module = self._resolved.architecture.build(self._resolved.model, task).to(self.device)
+        self._parameters = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
+        self._optimizer = build_optimizer(self._resolved.training, self._parameters)
+        self._epoch, self._train_seconds, self._total_seconds = 0, 0.0, 0.0
+        self._solved: dict[str, float] = {}
+        self._best: float | None = None
+        self._last_metrics: dict[str, float] = {}
+        self._total_seconds = time.perf_counter() - started
+
+    @property
+    def progress(self) -> int:
+        return self._epoch
+
+    def once_metrics(self) -> dict[str, float]:
+        return {f"params/{scope}": float(count) for scope, count in measure_counts(self.module).by_scope().items()}
+
+    def step(self) -> StepReport:
+        if self._finished:
+            return StepReport(self._epoch, self._last_metrics, finished=True)
+        started = time.perf_counter()
+        self._epoch += 1
+        metrics = self._train() if self._resolved.training.epochs else {}
+        metrics |= self._evaluate(metrics)
+        self._total_seconds += time.perf_counter() - started
+        self._note_target(metrics)
+        metrics |= {"time/train_s": self._train_seconds, "time/total_s": self._total_seconds, **self._solved}
+        improved = self._note_best(metrics)
+        self._last_metrics = _finite(metrics)
+        return StepReport(self._epoch, self._last_metrics, self._finished, improved)
+
+    def save(self, path: Path) -> None:
+        state = {
+            "module": self.module.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "order": self._order.get_state(),
+            "random": random_states(self.device),
+            "epoch": self._epoch,
+            "seconds": {"train": self._train_seconds, "total": self._total_seconds},
+            "solved": self._solved,
+            "best": self._best,
+            "metrics": self._last_metrics,
+        }
+        write_checkpoint(path, state, fingerprint=self.request.fingerprint(), seed=self.request.seed)
+
+    def load(self, path: Path) -> None:
+        state = read_checkpoint(path, fingerprint=self.request.fingerprint(), seed=self.request.seed)
+        self.module.load_state_dict(state["module"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._order.set_state(state["order"])
+        restore_random_states(state["random"], self.device)
+        self._epoch, self._solved, self._best = state["epoch"], state["solved"], state["best"]
+        self._train_seconds, self._total_seconds = state["seconds"]["train"], state["seconds"]["total"]
+        self._last_metrics = state["metrics"]
+
+    @property
+    def _finished(self) -> bool:
+        training = self._resolved.training
+        return self._epoch >= max(1, training.epochs) or (training.stop_at_target and bool(self._solved))
+
+    def _train(self) -> dict[str, float]:
+        """One epoch: its mean loss, learning rate and speed."""
+        training, started = self._resolved.training, time.perf_counter()
+        for group in self._optimizer.param_groups:
+            group["lr"] = training.learning_rate(self._epoch)
+        self.module.train()
+        loss = self._train_batches()
+        seconds = time.perf_counter() - started
+        self._train_seconds += seconds
+        tokens = self.task.examples_per_epoch * self.task.tokens_per_example
+        return {
+            "train/loss": loss,
+            "train/lr": training.learning_rate(self._epoch),
+            "throughput/tokens_per_s": tokens / seconds,
+        }
+
+    def _train_batches(self) -> float:
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        steps = 0
+        for batch in self.task.train_batches(self._resolved.training.batch_size, self._next_order()):
+            total += self._optimizer_step(batch)
+            steps += 1
+            if steps % _STEPS_BETWEEN_CHECKS == 0:
+                self._require_finite("the training loss", total.item(), {})
+        return self._require_finite("the training loss", total.item() / steps, {})
+
+    def _optimizer_step(self, batch: Any) -> Tensor:
+        loss = self.task.loss(self.module, batch)
+        loss.backward()
+        if self._resolved.training.clip_grad is not None:
+            clip_gradients(self._parameters, self._resolved.training.clip_grad)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        return loss.detach()
+
+    def _next_order(self) -> Tensor:
+        count = self.task.examples_per_epoch
+        if not self._resolved.training.shuffle:
+            return torch.arange(count)
+        return torch.randperm(count, generator=self._order)
+
+    def _evaluate(self, trained: Mapping[str, float]) -> dict[str, float]:
+        self.module.eval()
+        with torch.inference_mode():
+            metrics = self.task.evaluate(self.module, self._resolved.training.eval_batch_size)
+        for name in {"val/loss", self.request.objective_metric} & metrics.keys():
+            self._require_finite(name, metrics[name], {**trained, **metrics})
+        return metrics
+
+    def _require_finite(self, what: str, value: float, measured: Mapping[str, float]) -> float:
+        if not math.isfinite(value):
+            reason = f"{what} is {value} in {self.task.progress_unit} {self._epoch}"
+            raise Diverged(reason, StepReport(self._epoch, _finite(measured)))
+        return value
+
+    def _note_target(self, metrics: Mapping[str, float]) -> None:
+        target = self.task.target
+        if not self._solved and target is not None and target.reached(metrics[target.metric]):
+            self._solved = {"solved_epoch": float(self._epoch), "time/to_target_s": self._total_seconds}
+
+    def _note_best(self, metrics: Mapping[str, float]) -> bool:
+        value = metrics.get(self.request.objective_metric or "")
+        if value is None:
+            return False
+        better = self._best is None or (value > self._best if self.request.objective_mode == "max" else value < self._best)
+        self._best = value if better else self._best
+        return better
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
