@@ -1,5 +1,6 @@
 """YAML text to nodes: the core schema, positions, and every refusal at its exact place."""
 
+import json
 import math
 import os
 import time
@@ -127,8 +128,9 @@ HOSTILE = [
     ("a: {b: ${16 * c}}\n", 1, 8, "", "an expression must be quoted here"),
     ("a: b: c\n", 1, 5, "", "a ':' cannot stand here"),
     ("a: 1\n   b: 2\n", 2, 5, "", "a ':' cannot stand here"),
-    ("a:\n    b: 1\n  c: 2\n", 3, 3, "", "the indentation does not fit: found a key"),
-    ("a: 1\n}\n", 2, 1, "", "expected ':' after this key"),
+    ("a:\n    b: 1\n  c: 2\n", 3, 3, "", "the indentation does not fit: found a mapping"),
+    ("a: 1\n}\n", 2, 1, "", "'}' closes or separates nothing"),
+    ("a: 1\nbcd\nc: 2\n", 2, 1, "", "expected ':' after this key"),
     ("a: []]\n", 1, 6, "", "']' closes or separates nothing"),
     ("a: - b\n", 1, 4, "", "a list item cannot begin here"),
     ('a: "\\q"\n', 1, 6, "", "'\\' cannot be followed by 'q'"),
@@ -139,7 +141,7 @@ HOSTILE = [
     ("a: |\n" + " x\n" * 20000, 1, 4, "", f"the text is longer than {LONGEST_SCALAR} characters"),
     ("a: " + "[" * 60000, 1, 3 + DEEPEST, "a" + "[0]" * (DEEPEST - 2), f"values are nested deeper than {DEEPEST} levels"),
     ("- " * 30000, 1, 2 * DEEPEST + 1, "[0]" * (DEEPEST - 1), f"values are nested deeper than {DEEPEST} levels"),
-    ("a: [" + "x," * 30000 + "]", 1, 2 * MOST_NODES + 1, "a", f"the document has more than {MOST_NODES} values"),
+    ("a: [" + "x," * 30000 + "]", 1, 2 * MOST_NODES + 3, "a", f"the document has more than {MOST_NODES} values"),
     ("a: " + "x" * MOST_BYTES, 1, 1, "", "the file is larger than 64 KiB"),
     ("a: " + "é" * (MOST_BYTES // 2), 1, 1, "", "the file is larger than 64 KiB"),
 ]
@@ -150,8 +152,6 @@ def test_hostile_documents_are_refused_at_their_place(text: str, line: int, colu
     started = time.perf_counter()
     _, problems = parse(text)
     assert time.perf_counter() - started < 1
-    if path.count("[0]") > 2:
-        problems = [(*problem[:2], path if problem[2].startswith(path[:7]) else problem[2], problem[3]) for problem in problems]
     assert problems == [(line, column, path, message)]
 
 
@@ -233,7 +233,7 @@ def test_devices_and_pipes_are_refused_unread(tmp_path: Path) -> None:
         ("a: 1\n".encode("utf-16"), (1, 1), "the file is not UTF-8 text: byte 0xff"),
         (b"a: \x00\n", (1, 4), "the character U+0000 is not allowed"),
         (b"a: 1\n" * 20000, (1, 1), "the file is larger than 64 KiB"),
-        (os.urandom(0) + bytes(range(128, 256)), (1, 1), "the file is not UTF-8 text: byte 0x80"),
+        (bytes(range(128, 256)), (1, 1), "the file is not UTF-8 text: byte 0x80"),
     ],
 )
 def test_files_that_are_no_text_are_refused(tmp_path: Path, data: bytes, place: tuple[int, int], message: str) -> None:
@@ -251,8 +251,6 @@ PLAIN = st.recursive(
 
 @given(st.dictionaries(st.text(max_size=4), PLAIN, max_size=4))
 def test_what_json_writes_is_read_back(value: dict[str, object]) -> None:
-    import json
-
     text = json.dumps(value, ensure_ascii=True).replace("Infinity", ".inf")
     root, problems = parse(text)
     surrogates = any("surrogate" in problem[3] for problem in problems)
@@ -272,13 +270,11 @@ def test_accepted_documents_agree_with_pyyaml(text: str) -> None:
     root, problems = parse(text)
     if problems or root is None:
         return
-    assert _as_text(root.plain()) == yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506
+    assert _texts(root) == yaml.load(text, Loader=yaml.BaseLoader)
 
 
-def _as_text(value: object) -> object:
-    """What PyYAML's schema-free loader gives for the few scalars that the alphabet above can write."""
-    if isinstance(value, dict):
-        return {key: _as_text(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_as_text(inner) for inner in value]
-    return value
+def _texts(node: Node) -> object:
+    """The document with every scalar as it is written, which is what PyYAML's schema-free loader gives."""
+    if isinstance(node.value, dict):
+        return {key: _texts(entry.node) for key, entry in node.entries.items()}
+    return [_texts(item) for item in node.items] if isinstance(node.value, list) else node.text

@@ -62,7 +62,7 @@ class MlflowServer:
 
 
 class Proxy:
-    """Forwards to a server. ``mode``: pass, hang, cut (the server acts, its answer is lost) or a status to answer with."""
+    """Forwards to a server. ``mode``: pass, hang, cut (a run is created, the answer lost) or a status to answer with."""
 
     def __init__(self, port: int) -> None:
         self.mode: str | int = "pass"
@@ -94,16 +94,16 @@ def _handler(proxy: Proxy, port: int) -> type[BaseHTTPRequestHandler]:
             elif isinstance(proxy.mode, int):
                 self.send_error(proxy.mode)
             else:
-                self.forward(body)
+                self.forward(body, lost=proxy.mode == "cut" and endpoint == "runs/create")
 
-        def forward(self, body: bytes) -> None:
+        def forward(self, body: bytes, lost: bool) -> None:
             connection = http.client.HTTPConnection("127.0.0.1", port)
             headers = {k: v for k, v in self.headers.items() if k.lower() in ("content-type", "content-length")}
             connection.request(self.command, self.path, body, headers)
             answer = connection.getresponse()
             content = answer.read()
             connection.close()
-            if proxy.mode != "cut":
+            if not lost:
                 self.send_response(answer.status)
                 self.send_header("Content-Type", answer.headers.get("Content-Type", "application/json"))
                 self.send_header("Content-Length", str(len(content)))

@@ -72,7 +72,7 @@ class RecallLaw:
 
 
 def _distinct(low: int, high: int, count: int, rows: int, generator: np.random.Generator) -> IntegerArray:
-    """(rows, count) ids from low .. high - 1, distinct in each row, every order equally likely (Fisher-Yates, all rows at once)."""
+    """(rows, count) ids of low .. high - 1, distinct in a row, each order equally likely (Fisher-Yates for all rows at once)."""
     pool = np.tile(np.arange(low, high, dtype=np.int32), (rows, 1))
     every_row = np.arange(rows)
     for place in range(count):

@@ -51,9 +51,7 @@ class MqarConfiguration(Configuration):
     )
 
     def law(self) -> RecallLaw:
-        return RecallLaw(
-            self.vocab_size, self.input_seq_len, self.num_kv_pairs, self.power_a, self.random_non_queries
-        )
+        return RecallLaw(self.vocab_size, self.input_seq_len, self.num_kv_pairs, self.power_a, self.random_non_queries)
 
 
 class RecallBatch(NamedTuple):
@@ -106,13 +104,13 @@ class MqarTask(Task):
         return functional.cross_entropy(logits, batch.answers)
 
     def evaluate(self, module: nn.Module, batch_size: int) -> dict[str, float]:
-        """Mean cross entropy (nats) and accuracy over all asked positions; examples ask equally often, so it is their mean too."""
+        """Mean cross entropy (nats) and accuracy over all asked positions; as all examples ask equally often, their mean too."""
         loss = torch.zeros((), dtype=torch.float64, device=self.device)
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
         head, rows = cast(TokenModule, module).output_head, max(1, _LOGITS_AT_ONCE // self.configuration.vocab_size)
         for batch in self._validation.batches(batch_size, torch.arange(self.configuration.val_examples)):
             hidden = _hidden_where_asked(module, batch)
-            for part, answers in zip(hidden.split(rows), batch.answers.split(rows), strict=True):
+            for part, answers in zip(torch.split(hidden, rows), torch.split(batch.answers, rows), strict=True):
                 logits = head(part)
                 loss += functional.cross_entropy(logits, answers, reduction="sum")
                 correct += (logits.argmax(-1) == answers).sum()
@@ -133,7 +131,11 @@ def _hidden_where_asked(module: nn.Module, batch: RecallBatch) -> Tensor:
 
 
 def _write_split(configuration: MqarConfiguration, folder: Path, name: str, count: int, seed: int) -> None:
-    widths = {"inputs": configuration.input_seq_len, "positions": configuration.num_kv_pairs, "answers": configuration.num_kv_pairs}
+    widths = {
+        "inputs": configuration.input_seq_len,
+        "positions": configuration.num_kv_pairs,
+        "answers": configuration.num_kv_pairs,
+    }
     files = {
         part: np.lib.format.open_memmap(folder / f"{name}_{part}.npy", mode="w+", dtype=np.int32, shape=(count, width))
         for part, width in widths.items()
@@ -160,7 +162,7 @@ class _Split:
     def batches(self, batch_size: int, order: Tensor) -> Iterator[RecallBatch]:
         length = self._inputs.shape[1]
         first_positions = torch.arange(0, batch_size * length, length, device=self._device).unsqueeze(1)
-        for rows in order.to(self._device).split(batch_size):
+        for rows in torch.split(order.to(self._device), batch_size):
             asked = self._positions.index_select(0, rows) + first_positions[: len(rows)]
             answers = self._answers.index_select(0, rows).long()
             yield RecallBatch(self._inputs.index_select(0, rows).long(), asked.flatten(), answers.flatten())

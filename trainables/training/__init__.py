@@ -1,1 +1,1 @@
-"""Training without Ray: a request names a run, a session trains it step by step, a worker turns all that happens into payloads."""
+"""Training without Ray: a request names a run, a session trains it, a worker turns all that happens into payloads."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from trainables.counts import measure_counts
+from trainables.memory import estimated_mib, weights_mib
 from trainables.prepared import prepare_once
 from trainables.training.checkpoint import read_checkpoint, write_checkpoint
 from trainables.training.optimizer import build_optimizer, clip_gradients
@@ -49,7 +50,14 @@ class TrainingSession(Session):
         return self._epoch
 
     def once_metrics(self) -> dict[str, float]:
-        return {f"params/{scope}": float(count) for scope, count in measure_counts(self.module).by_scope().items()}
+        resolved, counts = self._resolved, measure_counts(self.module)
+        activations = resolved.architecture.activation_elements(resolved.model, resolved.task)
+        estimated = estimated_mib(counts, activations, resolved.training.batch_size, training=resolved.training.epochs > 0)
+        return {
+            **{f"params/{scope}": float(count) for scope, count in counts.by_scope().items()},
+            "memory/weights_mib": weights_mib(self.module),
+            "memory/estimated_mib": float(estimated),
+        }
 
     def step(self) -> StepReport:
         if self._finished:
@@ -139,8 +147,9 @@ class TrainingSession(Session):
         self.module.eval()
         with torch.inference_mode():
             metrics = self.task.evaluate(self.module, self._resolved.training.eval_batch_size)
-        for name in {"val/loss", self.request.objective_metric} & metrics.keys():
-            self._require_finite(name, metrics[name], {**trained, **metrics})
+        for name in ("val/loss", self.request.objective_metric):
+            if name in metrics:
+                self._require_finite(name, metrics[name], {**trained, **metrics})
         return metrics
 
     def _require_finite(self, what: str, value: float, measured: Mapping[str, float]) -> float:

@@ -1,0 +1,67 @@
+"""The trainable that Ray Tune runs: a thin actor around :class:`trainables.training.worker.RunWorker`."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from ray.tune import Trainable
+
+from trainables import registry
+from trainables.training.request import RunRequest
+from trainables.training.seeding import fit_threads
+from trainables.training.worker import RunWorker
+
+PAYLOAD = "memsweep"
+"""The key of a result under which the payload stands."""
+_CHECKPOINT_FILE = "session.pt"
+
+
+class SweepTrainable(Trainable):
+    """One run after another. ``config``: ``request`` (:meth:`RunRequest.to_dict`), ``cpus``, perhaps ``checkpoint_seconds``.
+
+    A step returns ``{"memsweep": payload, "done": bool}`` and raises nothing: Tune cannot tell a bug in a trial from the death
+    of a worker, so that every exception is a result here.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        registry.architectures()
+        # What is imported lives as long as the process; without it a collection between two runs takes a millisecond.
+        gc.collect()
+        gc.freeze()
+        self._worker = RunWorker(assigned_device())
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Begins another run in this process, which saves starting one."""
+        self._begin(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        payload = self._worker.advance()
+        return {PAYLOAD: payload, "done": payload["outcome"] is not None}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        self._worker.save(Path(checkpoint_dir) / _CHECKPOINT_FILE)
+
+    def load_checkpoint(self, checkpoint: dict[str, Any] | str | None) -> None:
+        """Continues from a folder that :meth:`save_checkpoint` wrote; one of a run without a session changes nothing."""
+        path = Path(str(checkpoint)) / _CHECKPOINT_FILE
+        if path.is_file():
+            self._worker.load(path)
+
+    def cleanup(self) -> None:
+        self._worker.stop()
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        fit_threads(config.get("cpus", 1))
+        self._worker.start(RunRequest.from_dict(config["request"]))
+
+
+def assigned_device() -> torch.device:
+    """The GPU that Ray gave this worker, which is the first one visible to it, or the CPU."""
+    assigned = ray.get_runtime_context().get_accelerator_ids().get("GPU", []) if ray.is_initialized() else []
+    return torch.device("cuda", 0) if assigned and torch.cuda.is_available() else torch.device("cpu")
