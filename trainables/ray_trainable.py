@@ -32,7 +32,7 @@ class SweepTrainable(Trainable):
         # What is imported lives as long as the process; without it a collection between two runs takes a millisecond.
         gc.collect()
         gc.freeze()
-        self._worker = RunWorker(assigned_device())
+        self._worker = RunWorker(assigned_device(), checkpoint_seconds=config.get("checkpoint_seconds", 30.0))
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -57,8 +57,13 @@ class SweepTrainable(Trainable):
         self._worker.stop()
 
     def _begin(self, config: dict[str, Any]) -> None:
-        fit_threads(config.get("cpus", 1))
-        self._worker.start(RunRequest.from_dict(config["request"]))
+        try:
+            fit_threads(config.get("cpus", 1))
+            request = RunRequest.from_dict(config["request"])
+        except Exception as error:
+            self._worker.refuse(str(config.get("request", {}).get("run")), error)
+        else:
+            self._worker.start(request)
 
 
 def assigned_device() -> torch.device:

@@ -76,7 +76,7 @@ class SweepController:
         state = self.state.runs[run]
         if state.outcome not in (None, "interrupted"):
             return False
-        if payload["once"]:
+        if not payload["once"].keys() <= state.metrics.keys():
             self._take_metrics(state, 0, payload["once"])
         if payload["progress"] > state.progress:
             self._take_metrics(state, payload["progress"], payload["metrics"])

@@ -1,5 +1,6 @@
 """Values of expressions: Python's for one candidate, and the same for columns of candidates."""
 
+import operator
 import time
 from collections.abc import Callable
 from typing import Any
@@ -63,7 +64,7 @@ def test_single_values_follow_python(text: str, expected: object) -> None:
         ("big * 2", 0, "the result is too large"),
         ("1e308 * 10", 0, "the result is too large"),
         ("1e300 ** 2", 0, "the result is too large"),
-        ("(-8) ** 0.5", 1, "the result is no real number"),
+        ("(-8) ** 0.5", 0, "the result is no real number"),
         ("log2(zero)", 0, "log2 of 0 is no number within bounds"),
         ("floor(1e300)", 0, "the result is too large"),
         ("mode < 3", 0, "the text 'buckets' and 3 have no order"),
@@ -185,7 +186,7 @@ def test_empty_columns_give_empty_columns() -> None:
 
 def test_a_hundred_thousand_candidates_take_well_under_a_second() -> None:
     columns = {name: np.arange(1, 100_001) for name in ("dk", "n_heads", "dim")}
-    expression = parse("dk * n_heads <= 4 * dim and dk % 2 == 0 and log2(dim) >= 3")
+    expression = parse("dk * n_heads <= 4 * dim and dk % 2 == 0 and log2(dim) >= 1")
     started = time.perf_counter()
     assert evaluate(expression, columns.__getitem__).sum() == 2
     assert time.perf_counter() - started < 1
@@ -271,23 +272,32 @@ def test_columns_equal_rows_in_value_and_type(text: str, drawn: tuple[int, dict[
     assert [_typed(_row(found, row)) for row in range(count)] == [_typed(row) for row in rows]
 
 
-PYTHON = {"len": len, "min": min, "max": max, "sum": sum, "abs": abs, "round": round}
+Worked = tuple[str, Callable[[int, int], Any]]
+PYTHON: dict[str, Callable[[Any, Any], Any]] = {
+    **{"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "//": operator.floordiv},
+    **{"%": operator.mod, "**": operator.pow, "<": operator.lt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne},
+}
 
 
+def _worked(left: Worked, symbol: str, right: Worked) -> Worked:
+    return f"({left[0]} {symbol} {right[0]})", lambda a, b: PYTHON[symbol](left[1](a, b), right[1](a, b))
+
+
+LEAVES: list[Worked] = [("a", lambda a, b: a), ("b", lambda a, b: b), ("2", lambda a, b: 2), ("7", lambda a, b: 7)]
+
+
+@settings(deadline=None)
 @given(
     st.recursive(
-        st.sampled_from(["a", "b", "2", "3", "7"]),
-        lambda inner: st.builds(
-            "({} {} {})".format, inner, st.sampled_from(["+", "-", "*", "//", "%", "/", "<", "==", "**"]), inner
-        ),
-        max_leaves=6,
+        st.sampled_from(LEAVES), lambda inner: st.builds(_worked, inner, st.sampled_from(list(PYTHON)), inner), max_leaves=6
     ),
     st.integers(-9, 9),
     st.integers(-9, 9),
 )
-def test_numbers_agree_with_python(text: str, a: int, b: int) -> None:
+def test_what_has_a_value_has_that_of_python(worked: Worked, a: int, b: int) -> None:
+    text, python = worked
     try:
         found = evaluate(parse(text), {"a": a, "b": b}.__getitem__)
     except ExpressionError:
         return
-    assert found == eval(text, {"__builtins__": {}}, {"a": a, "b": b})
+    assert found == python(a, b)

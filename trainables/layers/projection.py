@@ -11,11 +11,6 @@ from trainables.layers.rotary import rotate
 from trainables.layers.short_convolution import ShortConvolution
 
 
-def split_heads(x: Tensor, n_heads: int) -> Tensor:
-    """(B, T, H*d) to (B, H, T, d)."""
-    return x.unflatten(-1, (n_heads, -1)).transpose(1, 2)
-
-
 class HeadFeatures(nn.Module):
     """What happens to a projection on its way to the mixing: kernel, gate, norm and rotary position, in this order.
 
@@ -41,11 +36,15 @@ class HeadFeatures(nn.Module):
 
     def forward(self, x: Tensor, projected: Tensor) -> Tensor:
         """The stream ``x`` (B, T, dim) and a projection of it (B, T, H*width) to (B, H, T, width)."""
-        heads = self.kernel(split_heads(projected, self.n_heads))
+        by_head = (self.n_heads, -1)
+        features = self.kernel(projected.unflatten(-1, by_head))
         if self.gate is not None:
-            heads = heads * split_heads(torch.sigmoid(self.gate(x)), self.n_heads)
-        heads = self.norm(heads)
-        return heads if self.rope_theta is None else rotate(heads, self.rope_theta)
+            features = features * torch.sigmoid(self.gate(x)).unflatten(-1, by_head)
+        features = self.norm(features)
+        if self.rope_theta is not None:
+            features = rotate(features, self.rope_theta)
+        # Last, so that attention returns the same layout and joining its heads copies nothing.
+        return features.transpose(1, 2)
 
 
 class HeadProjection(nn.Module):

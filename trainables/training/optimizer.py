@@ -12,7 +12,7 @@ from trainables.training.configuration import TrainingConfiguration
 
 def build_optimizer(training: TrainingConfiguration, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
     """AdamW (Loshchilov and Hutter 2019) or Adam (Kingma and Ba 2015), one kernel for all parameters on CPU and CUDA."""
-    kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[training.optimizer]
+    kind: type[torch.optim.AdamW | torch.optim.Adam] = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[training.optimizer]
     return kind(
         parameters,
         lr=training.lr,

@@ -130,7 +130,7 @@ class TrainingSession(Session):
 
     def _optimizer_step(self, batch: Any) -> Tensor:
         loss = self.task.loss(self.module, batch)
-        loss.backward()
+        torch.autograd.backward(loss)
         if self._resolved.training.clip_grad is not None:
             clip_gradients(self._parameters, self._resolved.training.clip_grad)
         self._optimizer.step()

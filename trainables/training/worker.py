@@ -37,6 +37,7 @@ class RunWorker:
         self._monitor: MemoryMonitor | None = None
         self._session: Session | None = None
         self._request: RunRequest | None = None
+        self._fingerprint: str | None = None
         self._ended: Payload | None = None
 
     def start(self, request: RunRequest) -> None:
@@ -46,13 +47,18 @@ class RunWorker:
         self._once: dict[str, float] = {}
         self._guarded(lambda: self._set_up(request))
 
+    def refuse(self, run: str, error: Exception) -> None:
+        """In place of :meth:`start`, for a request that cannot even be read; told by the first :meth:`advance`."""
+        self.stop()
+        self._ended = Payload(run=run, fingerprint=None, progress=0, outcome="failed", error=RunError.of(error))
+
     def advance(self) -> dict[str, Any]:
         """One step of the session as a plain payload (:class:`Payload`); after the last one, that one again.
 
         Raises:
             RuntimeError: nothing was started.
         """
-        if self._request is None:
+        if self._request is None and self._ended is None:
             raise RuntimeError("there is no run to advance: start one")
         if self._ended is None:
             self._guarded(self._step)
@@ -63,7 +69,7 @@ class RunWorker:
         if self._session is not None and self._ended is None:
             self._save(LAST_CHECKPOINT)
         self._free()
-        self._request = None
+        self._request = self._ended = None
 
     def save(self, path: Path) -> bool:
         """Writes a checkpoint of the run; False when there is none, because it failed or diverged."""

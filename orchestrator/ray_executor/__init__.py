@@ -1,0 +1,1 @@
+"""Runs a sweep on Ray Tune, through its public hooks alone."""
