@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ _CHECKPOINT_FILE = "session.pt"
 class SweepTrainable(Trainable):
     """One run after another. ``config``: ``request`` (:meth:`RunRequest.to_dict`), ``cpus``, perhaps ``checkpoint_seconds``.
 
-    A step returns ``{"memsweep": payload, "done": bool}`` and raises nothing: Tune cannot tell a bug in a trial from the death
-    of a worker, so that every exception is a result here.
+    A step returns ``{"memsweep": payload as JSON}`` and raises nothing: Tune cannot tell a bug in a trial from the death of a
+    worker, so that every exception is a result here. It never says ``done``: whoever schedules ends a run by its payload's outcome,
+    so that every result, the last one too, takes the same way.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -41,8 +43,7 @@ class SweepTrainable(Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        payload = self._worker.advance()
-        return {PAYLOAD: payload, "done": payload["outcome"] is not None}
+        return {PAYLOAD: json.dumps(self._worker.advance())}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         self._worker.save(Path(checkpoint_dir) / _CHECKPOINT_FILE)

@@ -73,6 +73,11 @@ class Task(abc.ABC):
     def prepare(cls, configuration: Any, folder: Path) -> None:
         """Writes the data into the existing empty ``folder``; deterministic, from ``configuration`` alone."""
 
+    @classmethod
+    def epoch_tokens(cls, configuration: Any) -> int | None:
+        """Positions that a module processes in an epoch of training, before there are data; None where that is not known."""
+        return None
+
     @property
     @abc.abstractmethod
     def examples_per_epoch(self) -> int:

@@ -37,6 +37,10 @@ class Bridge:
         self._cpus = cpus
         self._runs: dict[str, str] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its hooks into a file that is never read."""
+        return {}
+
     @_timed
     def suggest(self, tune_trial: str) -> dict[str, Any] | None:
         """The configuration of the next run; None when there is none."""

@@ -32,7 +32,7 @@ class SweepSearcher(Searcher):
     def restore(self, checkpoint_path: str) -> None:
         """Nothing, for the same reason."""
 
-    def save_to_dir(self, checkpoint_dir: str, **kwargs: Any) -> None:
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
         """Nothing, for the same reason."""
 
 

@@ -52,6 +52,8 @@ class SweepSpecification:
     source: Source
     document: Mapping[str, Any]
     """The document as plain values, overrides included."""
+    changed: bool
+    """Whether the command line changed it."""
     task_type: type[Task]
     entries: tuple[EntrySpecification, ...]
     objective: Objective

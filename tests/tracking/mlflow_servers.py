@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -62,7 +63,11 @@ class MlflowServer:
 
 
 class Proxy:
-    """Forwards to a server. ``mode``: pass, hang, cut (a run is created, the answer lost) or a status to answer with."""
+    """Forwards to a server, as ``mode`` says.
+
+    pass; hang; cut (a run is created, the answer lost); late (so too, but only when ``released``, and later requests pass);
+    or a status to answer with.
+    """
 
     def __init__(self, port: int) -> None:
         self.mode: str | int = "pass"
@@ -94,7 +99,14 @@ def _handler(proxy: Proxy, port: int) -> type[BaseHTTPRequestHandler]:
             elif isinstance(proxy.mode, int):
                 self.send_error(proxy.mode)
             else:
-                self.forward(body, lost=proxy.mode == "cut" and endpoint == "runs/create")
+                self.forward(body, lost=endpoint == "runs/create" and self.creation_is_lost())
+
+        def creation_is_lost(self) -> bool:
+            mode = proxy.mode
+            if mode == "late":
+                proxy.mode = "pass"
+                proxy.released.wait(60)
+            return mode in ("late", "cut")
 
         def forward(self, body: bytes, lost: bool) -> None:
             connection = http.client.HTTPConnection("127.0.0.1", port)
@@ -108,7 +120,8 @@ def _handler(proxy: Proxy, port: int) -> type[BaseHTTPRequestHandler]:
                 self.send_header("Content-Type", answer.headers.get("Content-Type", "application/json"))
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(content)
+                with contextlib.suppress(ConnectionError):  # the client gave up waiting
+                    self.wfile.write(content)
 
         do_GET = do_POST = do_PUT = do_PATCH = handle_any
 

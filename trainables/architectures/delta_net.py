@@ -107,11 +107,12 @@ class DeltaNet(TokenModel):
 
     @staticmethod
     def activation_elements(model: Any, task: Any) -> Any:
-        """Of the chunked form: its operands (key twice, value, pseudo-keys, writes and output), four C x C matrices a chunk
-        and the memory at each chunk's start. The recurrent form keeps three memories' worth a token."""
-        tokens = 4 * model.dk + 4 * model.dv
-        chunked = tokens + 4 * model.chunk_size + model.dk * model.dv / model.chunk_size
-        recurrent = tokens + 3 * model.dk * model.dv
+        """Of the chunked form: its operands, pseudo-keys, writes and outputs, five C x C matrices a chunk and the memory at each
+        chunk's start; a chunk is at most the sequence. The recurrent form keeps the memory at each token instead."""
+        operands = 3 * model.dk + 3 * model.dv
+        size = (model.chunk_size + task.input_seq_len - abs(model.chunk_size - task.input_seq_len)) / 2
+        chunked = operands + model.dk + 5 * size + model.dk * model.dv / size
+        recurrent = operands + model.dk * model.dv
         is_chunked = (model.delta_rule_backend == "chunked") * 1
         rule = model.n_heads * (is_chunked * chunked + (1 - is_chunked) * recurrent)
         convolutions = model.use_short_conv * model.n_heads * (2 * model.dk + model.dv)

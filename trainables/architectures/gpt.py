@@ -65,7 +65,7 @@ class Gpt(TokenModel):
 
     @staticmethod
     def activation_elements(model: Any, task: Any) -> Any:
-        """Assumes the fused attention kernel, which keeps queries, keys, values, output and one number a row, no T x T weights."""
+        """Assumes the fused attention kernel: it keeps queries, keys, values, output and a number a row, no T x T weights."""
         attention = model.n_heads * (2 * model.dk + 2 * model.dv + 1)
         return token_model_activations(model, task, attention + feature_activations(model, model.dk, model.dv))
 

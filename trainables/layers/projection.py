@@ -36,10 +36,10 @@ class HeadFeatures(nn.Module):
 
     def forward(self, x: Tensor, projected: Tensor) -> Tensor:
         """The stream ``x`` (B, T, dim) and a projection of it (B, T, H*width) to (B, H, T, width)."""
-        by_head = (self.n_heads, -1)
-        features = self.kernel(projected.unflatten(-1, by_head))
+        by_head = (*x.shape[:2], self.n_heads, -1)
+        features = self.kernel(projected.reshape(by_head))
         if self.gate is not None:
-            features = features * torch.sigmoid(self.gate(x)).unflatten(-1, by_head)
+            features = features * torch.sigmoid(self.gate(x)).reshape(by_head)
         features = self.norm(features)
         if self.rope_theta is not None:
             features = rotate(features, self.rope_theta)

@@ -1,4 +1,4 @@
-"""The skeleton of a model over tokens: embedding, blocks, final norm, output head; its configuration and its closed-form counts."""
+"""The skeleton of a model over tokens: embedding, blocks, final norm, output head; its configuration and its counts."""
 
 from __future__ import annotations
 

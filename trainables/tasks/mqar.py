@@ -84,6 +84,10 @@ class MqarTask(Task):
         _write_split(configuration, folder, "train", configuration.train_examples, train_seed)
         _write_split(configuration, folder, "val", configuration.val_examples, validation_seed)
 
+    @classmethod
+    def epoch_tokens(cls, configuration: Any) -> int:
+        return int(configuration.train_examples * configuration.input_seq_len)
+
     @property
     def examples_per_epoch(self) -> int:
         return self.configuration.train_examples

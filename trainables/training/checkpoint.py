@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,7 +40,9 @@ def read_checkpoint(path: Path, *, fingerprint: str, seed: int) -> dict[str, Any
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # a torn file makes torch raise nearly anything
         raise CheckpointRefused(f"{path} is no readable checkpoint: {error}") from error
     found = {name: state.get(name) for name in ("format", "fingerprint", "seed")} if isinstance(state, dict) else None
     wanted = {"format": FORMAT, "fingerprint": fingerprint, "seed": seed}

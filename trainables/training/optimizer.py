@@ -24,4 +24,4 @@ def build_optimizer(training: TrainingConfiguration, parameters: Sequence[nn.Par
 
 def clip_gradients(parameters: Sequence[nn.Parameter], largest_norm: float) -> Tensor:
     """Scales all gradients so that their global norm is at most ``largest_norm``; returns the norm before, without waiting."""
-    return nn.utils.clip_grad_norm_(parameters, largest_norm)
+    return nn.utils.clip_grad_norm_(parameters, largest_norm, foreach=True)

@@ -77,6 +77,7 @@ class _Reader:
             name=name,
             source=self.document.source,
             document=self.root.plain(),
+            changed=self.root is not self.document.root,
             task_type=shared.task_type,
             entries=tuple(_specified(entry, shared.task_type, constraints, holds) for entry in entries),
             objective=objective,

@@ -1,8 +1,8 @@
 """The delta rule behind one interface: a backend is chosen by name.
 
-A backend is a function of (query, key, value, beta, state, chunk_size) on flattened memories, as in ``recurrent.py``. A GPU kernel
-(such as flash-linear-attention's ``chunk_delta_rule``) joins as one more file beside the two and one more entry in
-``_BACKENDS``, with its import inside the function, so that this package stays importable where the kernel is not installed.
+A backend is a function of (query, key, value, beta, state, chunk_size) on flattened memories, as in ``recurrent.py``. A GPU
+kernel (such as flash-linear-attention's ``chunk_delta_rule``) joins as one more file beside the two and one more entry in
+``_BACKENDS``, with its import inside the function, so that this package stays importable where the kernel is missing.
 """
 
 from __future__ import annotations
@@ -21,9 +21,7 @@ DeltaRuleBackend = Literal["chunked", "recurrent"]
 _Backend = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, int], tuple[Tensor, Tensor]]
 
 
-def _recurrent(
-    query: Tensor, key: Tensor, value: Tensor, beta: Tensor, state: Tensor, chunk_size: int
-) -> tuple[Tensor, Tensor]:
+def _recurrent(query: Tensor, key: Tensor, value: Tensor, beta: Tensor, state: Tensor, chunk_size: int) -> tuple[Tensor, Tensor]:
     return recurrent_delta_rule(query, key, value, beta, state)
 
 
@@ -62,7 +60,7 @@ def delta_rule(
     if state is None:
         state = torch.zeros(*batch_shape, key_width, value_width, dtype=dtype, device=value.device)
     scaled = query.to(dtype) * (key_width**-0.5 if scale is None else scale)
-    flat = [x.to(dtype).flatten(0, 1) for x in (scaled, key, value, beta, state)]
+    q, k, v, b, memory = (x.to(dtype).flatten(0, 1) for x in (scaled, key, value, beta, state))
     with torch.autocast(value.device.type, enabled=False):
-        output, last = _BACKENDS[backend](*flat, chunk_size)
-    return output.unflatten(0, batch_shape).to(value.dtype), last.unflatten(0, batch_shape)
+        output, last = _BACKENDS[backend](q, k, v, b, memory, chunk_size)
+    return output.reshape(value.shape).to(value.dtype), last.reshape(state.shape)

@@ -1,4 +1,6 @@
-"""The delta rule a chunk of tokens at a time (Yang et al. 2024, 'Parallelizing Linear Transformers with the Delta Rule', section 3).
+"""The delta rule a chunk of tokens at a time.
+
+Yang et al. 2024, 'Parallelizing Linear Transformers with the Delta Rule over Sequence Length', section 3.
 
 Within a chunk the writes form a unit lower triangular system, so that they are found by one triangular solve; only the memory
 goes from chunk to chunk. What does not depend on the memory is computed for all chunks at once.
@@ -40,7 +42,7 @@ def chunked_delta_rule(
     whole = length - length % chunk_size
     outputs = []
     if whole:
-        chunks = _prepare(*(x[:, :whole].unflatten(1, (-1, chunk_size)) for x in inputs))
+        chunks = _prepare(*(x[:, :whole].reshape(len(x), -1, chunk_size, *x.shape[2:]) for x in inputs))
         output, state = _scan(chunks, state)
         outputs.append(output)
     if whole < length:

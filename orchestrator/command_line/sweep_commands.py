@@ -1,0 +1,139 @@
+"""``run``, ``report`` and ``ui``; and the commands whose names are reserved until they are built."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestrator.command_line.errors import DONE, INTERRUPTED, NO_SUCCESS, WRONG_INPUT
+from orchestrator.command_line.space_commands import Overrides, Space
+
+RESERVED = ("resume", "status", "sync", "reproduce")
+DEFAULT_STORAGE = Path("sweeps")
+
+Storage = Annotated[Path, typer.Option("--storage", metavar="DIR", help="where sweeps are kept")]
+TrackingUri = Annotated[str | None, typer.Option("--tracking-uri", metavar="URI", help="MLflow; default: mlflow.db in the storage")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command("run")(run)
+    app.command("report")(report)
+    app.command("ui")(ui)
+    for name in RESERVED:
+        settings = {"allow_extra_args": True, "ignore_unknown_options": True}
+        app.command(name, context_settings=settings, help="Not available yet.")(_not_yet)
+
+
+def _not_yet(context: typer.Context) -> int:
+    print(f"error: `memsweep {context.info_name}` is not available yet", file=sys.stderr)
+    return WRONG_INPUT
+
+
+def run(
+    space: Space,
+    name: Annotated[str | None, typer.Option("--name", help="name of the sweep; default: the one in the file")] = None,
+    overrides: Overrides = None,
+    trials: Annotated[int | None, typer.Option("--trials", min=1, help="trials of each study")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="never ask")] = False,
+    storage: Storage = DEFAULT_STORAGE,
+    tracking_uri: TrackingUri = None,
+    address: Annotated[str | None, typer.Option("--address", help="a Ray cluster to join; default: this machine")] = None,
+) -> int:
+    """Runs a sweep to its end and prints the result table. Ctrl-C interrupts it; nothing that was reported is lost."""
+    from orchestrator.check import check_feasibility
+    from orchestrator.command_line.progress import ProgressPrinter, is_interactive
+    from orchestrator.launch import LaunchOptions, launch
+    from orchestrator.space.reading import read_search_space
+
+    sets = [*(overrides or ()), *([f"search.trials={trials}"] if trials else []), *([f"name={name}"] if name else [])]
+    specification = read_search_space(space, sets)
+    _, diagnostics = check_feasibility(specification)
+    diagnostics.raise_if_any(specification.source)
+    if not yes and is_interactive() and not _confirmed(specification, storage):
+        return WRONG_INPUT
+    options = LaunchOptions(storage, specification.name, tracking_uri, address)
+    result = launch(specification, options, ProgressPrinter())
+    return _conclude(result, tracking_uri)
+
+
+def _confirmed(specification: object, storage: Path) -> bool:
+    from orchestrator.plan import make_plan, reason_to_ask
+    from orchestrator.space.specification import SweepSpecification
+
+    assert isinstance(specification, SweepSpecification)
+    reason = reason_to_ask(make_plan(specification), storage)
+    return reason is None or typer.confirm(f"{reason}: run it?", err=True)
+
+
+def _conclude(result: object, tracking_uri: str | None) -> int:
+    from orchestrator.launch import LaunchResult
+
+    assert isinstance(result, LaunchResult)
+    folder = result.folder
+    print((folder.report / "table.md").read_text())
+    print(f"files:     {folder.report}/ (table.md, table.csv, report.json, figure.png)")
+    print(f"MLflow UI: memsweep ui {folder.path}" if tracking_uri is None else f"MLflow:    {tracking_uri}")
+    if result.undelivered:
+        print(f"{result.undelivered} operations could not be delivered to MLflow ({result.tracking_error}); kept in {folder.spool}", file=sys.stderr)
+    if result.interrupted:
+        print(f"interrupted: what was reported is in {folder.record}", file=sys.stderr)
+        return INTERRUPTED
+    if not result.completed_trials:
+        print("no trial completed: `outcome` and `error` of each run are in MLflow and in record.jsonl", file=sys.stderr)
+        return NO_SUCCESS
+    return DONE
+
+
+def report(
+    sweeps: Annotated[list[str], typer.Argument(metavar="SWEEP…", help="folders, or names under --storage", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON document on stdout")] = False,
+    output: Annotated[Path | None, typer.Option("--output", metavar="DIR", help="also write the files there")] = None,
+    storage: Storage = DEFAULT_STORAGE,
+) -> int:
+    """Tables and figures of one or several sweeps."""
+    from orchestrator.report.collect import load_sweep
+    from orchestrator.report.table import result_table
+    from orchestrator.report.write import report_json, write_report
+    from orchestrator.sweep.folder import find_sweep
+
+    folders = [find_sweep(sweep, storage) for sweep in sweeps]
+    if output is not None:
+        for path in write_report(folders, output):
+            print(f"wrote {path}", file=sys.stderr)
+    loaded = [load_sweep(folder) for folder in folders]
+    if as_json:
+        documents = [report_json(data) for data in loaded]
+        print(json.dumps(documents[0] if len(documents) == 1 else documents, indent=1))
+        return DONE
+    for data in loaded:
+        print(f"# {data.name}\n\n{result_table(data).markdown()}")
+    return DONE
+
+
+def ui(
+    sweep: Annotated[str | None, typer.Argument(metavar="[SWEEP]", help="a sweep whose storage to show")] = None,
+    storage: Storage = DEFAULT_STORAGE,
+    tracking_uri: TrackingUri = None,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="port on the loopback interface")] = 5000,
+) -> int:
+    """Opens the MLflow UI on loopback, until Ctrl-C."""
+    from orchestrator.sweep.folder import find_sweep
+
+    home = find_sweep(sweep, storage).path.resolve().parent if sweep else storage.resolve()
+    uri = tracking_uri or f"sqlite:///{home / 'mlflow.db'}"
+    if tracking_uri is None and not (home / "mlflow.db").is_file():
+        raise FileNotFoundError(f"there is no mlflow.db in {home}: run a sweep first, or give --storage or --tracking-uri")
+    if uri.startswith(("http://", "https://")):
+        print(f"this tracking server has its own UI: {uri}")
+        return DONE
+    print(f"MLflow UI: http://127.0.0.1:{port} (Ctrl-C ends it)", file=sys.stderr)
+    arguments = ["--backend-store-uri", uri, "--artifacts-destination", str(home / "mlartifacts")]
+    arguments += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    return subprocess.run([sys.executable, "-m", "mlflow", "server", *arguments], env=environment).returncode

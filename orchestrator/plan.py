@@ -1,0 +1,200 @@
+"""What running a sweep would mean, estimated without starting Ray: trials, width, memory, time and checkpoints."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from orchestrator.check import EntryCheck
+from orchestrator.ray_executor.cluster import ClusterResources
+from orchestrator.ray_executor.resources import Allocation, allocate
+from orchestrator.space.specification import SweepSpecification
+from orchestrator.space.structures import find_feasible
+from orchestrator.space.study_space import StudySpace
+from trainables.configuration import Configuration
+from trainables.counts import ParameterCounts
+from trainables.memory import estimated_mib
+from trainables.training.configuration import TrainingConfiguration
+
+CONFIRM_SLOT_HOURS = 24.0
+_SAMPLES = 8
+_STATE_COPIES = 3
+"""A checkpoint holds the weights and Adam's two moments."""
+_BYTES = 4
+_FLOPS_PER_PARAMETER_AND_TOKEN = 6
+"""Forward and backward pass of a matrix product (Kaplan et al. 2020, arXiv 2001.08361, section 2.1)."""
+_EFFICIENCY = 0.15
+"""Share of a plain matrix product's speed that small models reach in training: seen on one CPU core, for a rough figure."""
+
+
+@dataclass(frozen=True)
+class EntryPlan:
+    """Ranges over a few feasible configurations of an entry."""
+
+    predicted_mib: tuple[float, float]
+    run_seconds: float | None
+    """Rough; None where the task does not say how much an epoch is."""
+    checkpoint_bytes: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The whole sweep. ``runs`` is None where the number of trials is not known before they are suggested."""
+
+    studies: int
+    runs: int | None
+    allocation: Allocation
+    entries: dict[str, EntryPlan]
+
+    @property
+    def slot_hours(self) -> float | None:
+        seconds = [entry.run_seconds for entry in self.entries.values()]
+        known = [value for value in seconds if value is not None]
+        return None if self.runs is None or len(known) < len(seconds) else self.runs * float(np.mean(known)) / 3600
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        return (self.runs or 0) * max((entry.checkpoint_bytes for entry in self.entries.values()), default=0)
+
+
+def make_plan(specification: SweepSpecification) -> Plan:
+    """Plans for this machine.
+
+    Raises:
+        ResourceError: not a single run fits.
+    """
+    here = ClusterResources(float(os.cpu_count() or 1), float(torch.cuda.device_count()))
+    speed = _matrix_product_flops()
+    entries = {entry.name: _plan_entry(specification, entry.cells, speed) for entry in specification.entries}
+    studies = len(specification.spaces) if specification.search.per == "entry" else 1
+    return Plan(studies, _runs(specification), allocate(specification.resources, here), entries)
+
+
+def _runs(specification: SweepSpecification) -> int | None:
+    search = specification.search
+    if search.per == "sweep":
+        return (specification.trials_per_study or 0) * search.replicates
+    if search.sampler != "grid":
+        return (specification.trials_per_study or 0) * len(specification.spaces) * search.replicates
+    total = 0
+    for space in specification.spaces:
+        found = find_feasible(space, over_all=True)
+        if not found.exact:
+            return None
+        wanted = specification.trials_per_study
+        total += min(len(found), wanted) if wanted else len(found)
+    return total * search.replicates
+
+
+def _plan_entry(specification: SweepSpecification, cells: tuple[StudySpace, ...], speed: float) -> EntryPlan:
+    keep = specification.checkpoints.keep
+    memory, seconds, size = [], [], 0
+    for cell in cells:
+        found = find_feasible(cell)
+        for index in {round(i) for i in np.linspace(0, len(found) - 1, _SAMPLES)}:
+            model, task, training = _typed(cell, found.row(index))
+            counts = cell.architecture.count(model, task)
+            memory.append(_predicted(cell, model, task, training, counts))
+            seconds.append(_seconds(cell, task, training, counts, speed))
+            size = max(size, int(counts.total) * _BYTES * _STATE_COPIES)
+    copies = {"none": 0, "last": 1, "best": 2}[keep]
+    known = [value for value in seconds if value is not None]
+    rough = float(np.mean(known)) if len(known) == len(seconds) else None
+    return EntryPlan((min(memory), max(memory)), rough, size * copies)
+
+
+def _typed(space: StudySpace, structure: Mapping[str, Any]) -> tuple[Configuration, Configuration, TrainingConfiguration]:
+    """Typed configurations of a structure, with everything else that is searched in the middle of its range."""
+    middle = {name: _middle(searched.dimension) for name, searched in space.searched.items()}
+    configuration = space.resolve({**middle, **structure})
+    return (
+        space.architecture.configuration.from_values(configuration.model),
+        space.task_type.configuration_type.from_values(configuration.task),
+        TrainingConfiguration.from_values(configuration.training),
+    )
+
+
+def _middle(dimension: Any) -> Any:
+    value = dimension.column(np.array([dimension.lattice_size // 2]))[0]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _predicted(space: StudySpace, model: Any, task: Any, training: TrainingConfiguration, counts: ParameterCounts) -> float:
+    activations = space.architecture.activation_elements(model, task)
+    return float(estimated_mib(counts, activations, training.batch_size, training=training.epochs > 0))
+
+
+def _seconds(
+    space: StudySpace, task: Any, training: TrainingConfiguration, counts: ParameterCounts, speed: float
+) -> float | None:
+    tokens = space.task_type.epoch_tokens(task)
+    if tokens is None:
+        return None
+    worked = int(counts.total) - int(counts.embedding)
+    return _FLOPS_PER_PARAMETER_AND_TOKEN * worked * tokens * max(1, training.epochs) / (speed * _EFFICIENCY)
+
+
+def _matrix_product_flops(size: int = 384, repeats: int = 4) -> float:
+    """Floating-point operations per second of a matrix product on one slot of this machine."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        matrix = torch.randn(size, size, device=device)
+        float((matrix @ matrix).sum())
+        started = time.perf_counter()
+        for _ in range(repeats):
+            matrix = (matrix @ matrix) / size
+        float(matrix.sum())
+        return 2 * size**3 * repeats / (time.perf_counter() - started)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def render_plan(specification: SweepSpecification, checks: Mapping[str, EntryCheck], plan: Plan) -> str:
+    """The plan as text."""
+    allocation = plan.allocation
+    runs = "not known before they are suggested" if plan.runs is None else f"{plan.runs:,}"
+    lines = [
+        f"{specification.name}: {plan.studies} studies, {runs} runs ({specification.search.replicates} per trial)",
+        f"each run: {allocation.cpus:g} CPU, {allocation.gpus:g} GPU; at once: {allocation.concurrency} "
+        f"(demand: {allocation.concurrency * allocation.cpus:g} CPU, {allocation.concurrency * allocation.gpus:g} GPU)",
+    ]
+    for name, entry in plan.entries.items():
+        check = checks[name]
+        low, high = entry.predicted_mib
+        about = "" if check.exact else "about "
+        took = "" if entry.run_seconds is None else f", roughly {_duration(entry.run_seconds)} a run"
+        lines.append(
+            f"  {name}: {about}{check.feasible:,} of {check.structures:,} structures feasible, "
+            f"predicted {low:.0f} to {high:.0f} MiB{took}"
+        )
+    if plan.slot_hours is not None:
+        lines.append(f"time: roughly {_duration(plan.slot_hours * 3600)} of one slot at the most, without early stopping")
+    lines.append(f"checkpoints: at most {plan.checkpoint_bytes / 2**20:,.0f} MiB (keep: {specification.checkpoints.keep})")
+    return "\n".join(lines)
+
+
+def reason_to_ask(plan: Plan, storage: Path) -> str | None:
+    """Why a person should be asked before running: very long, or more checkpoints than the disk has room."""
+    if plan.slot_hours is not None and plan.slot_hours > CONFIRM_SLOT_HOURS:
+        return f"this is roughly {plan.slot_hours:.0f} slot-hours"
+    existing = next(path for path in (storage.resolve(), *storage.resolve().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if plan.checkpoint_bytes > free:
+        return f"checkpoints may take {plan.checkpoint_bytes / 2**30:.1f} GiB, the disk has {free / 2**30:.1f} GiB left"
+    return None
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"

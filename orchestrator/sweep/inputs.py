@@ -1,0 +1,36 @@
+"""Prepared inputs: what runs share is made once, before any of them starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from orchestrator.space.specification import SweepSpecification
+from orchestrator.space.study_space import StudySpace
+from orchestrator.space.value import Constant
+from trainables.prepared import prepare_once
+
+
+def prepare_inputs(specification: SweepSpecification, artifacts: Path) -> list[Path]:
+    """Makes the data of every study whose task has no searched field; what is searched is made by the first run that needs it.
+
+    Returns:
+        The folders, each once.
+    """
+    folders = {}
+    for space in specification.spaces:
+        values = _task_values(space)
+        if values is None:
+            continue
+        task = space.task_type.configuration_type.from_values(values)
+        folder = prepare_once(
+            artifacts, space.task_type.name, task.to_values(), lambda path, task=task, kind=space.task_type: kind.prepare(task, path)
+        )
+        folders[folder] = None
+    return list(folders)
+
+
+def _task_values(space: StudySpace) -> dict[str, object] | None:
+    fields = {name: field.value for name, field in space.fields.items() if name.startswith("task.")}
+    if not all(isinstance(value, Constant) for value in fields.values()):
+        return None
+    return {name.removeprefix("task."): value.value for name, value in fields.items() if isinstance(value, Constant)}

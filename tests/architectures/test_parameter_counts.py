@@ -1,0 +1,108 @@
+"""Closed-form counts: the published figures, and agreement with the built modules."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from random_configurations import MQAR_FAMILY, TOKEN_ARCHITECTURES, configurations, token_task
+
+from trainables.counts import measure_counts
+from trainables.registry import architectures
+
+FIGURES = [
+    ("gpt", {}, 98560),
+    ("gpt", {"dk": 32, "dv": 32}, 65792),
+    ("gpt", {"dk": 32, "dv": 32, "use_ffn": True}, 65792 + 4 * (64 + 8 * 64 * 64)),
+    ("unified_kv", {}, 98560),
+    ("delta_net", {}, 103872),
+    ("delta_net", {"use_short_conv": False, "use_output_norm": False}, 99072),
+    ("delta_net", {"use_short_conv": False}, 99264),
+    ("delta_net", {"use_output_norm": False}, 103680),
+    ("delta_net", {"dk": 32, "dv": 32}, 69504),
+]
+
+
+@pytest.mark.parametrize(("name", "values", "block"), FIGURES)
+def test_block_counts_are_those_of_the_sources(name: str, values: dict, block: int) -> None:
+    architecture = architectures()[name]
+    model, task = architecture.configuration.from_values(values), token_task(vocab_size=2048)
+    with torch.device("meta"):
+        module = architecture.build(model, task)
+    assert architecture.count(model, task).block == measure_counts(module).block == block
+
+
+def test_feed_forward_layers_bring_197120_of_gpt_with_width_32() -> None:
+    gpt = architectures()["gpt"]
+    assert gpt.count(gpt.configuration.from_values({"dk": 32, "dv": 32, "use_ffn": True}), token_task()).block == 197120
+
+
+@pytest.mark.parametrize(("width", "total"), [(48, 360768), (32, 328000)])
+def test_total_counts_of_gpt_with_2048_tokens(width: int, total: int) -> None:
+    gpt = architectures()["gpt"]
+    model = gpt.configuration.from_values({"dk": width, "dv": width})
+    assert gpt.count(model, token_task(vocab_size=2048)).total == total
+
+
+@pytest.mark.parametrize("name", TOKEN_ARCHITECTURES)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@given(data=st.data())
+def test_count_equals_the_built_module(name: str, data: st.DataObject) -> None:
+    architecture = architectures()[name]
+    model, task = data.draw(configurations(architecture)), token_task(vocab_size=data.draw(st.integers(2, 40)))
+    with torch.device("meta"):
+        module = architecture.build(model, task)
+    assert architecture.count(model, task).by_scope() == measure_counts(module).by_scope()
+
+
+@pytest.mark.parametrize("function", ["count", "activation_elements"])
+@pytest.mark.parametrize("name", TOKEN_ARCHITECTURES)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@given(data=st.data())
+def test_closed_forms_accept_arrays(name: str, function: str, data: st.DataObject) -> None:
+    architecture = architectures()[name]
+    models = data.draw(st.lists(configurations(architecture), min_size=2, max_size=4))
+    closed_form = getattr(architecture, function)
+    values = [closed_form(model, token_task()) for model in models]
+    together = closed_form(_stacked(models), token_task())
+    if function == "count":
+        values, together = [value.by_scope() for value in values], together.by_scope()
+        for scope, counted in together.items():
+            assert np.broadcast_to(counted, len(models)).tolist() == [value[scope] for value in values]
+    else:
+        assert np.broadcast_to(together, len(models)).tolist() == values
+
+
+def _stacked(models: list) -> SimpleNamespace:
+    fields = models[0].to_values()
+    return SimpleNamespace(**{field: np.array([getattr(model, field) for model in models]) for field in fields})
+
+
+HEAD_WIDTHS = np.arange(8, 97, 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "widths", "structures"),
+    [
+        ("gpt", {"dk": HEAD_WIDTHS, "dv": HEAD_WIDTHS}, 47),
+        ("delta_net", {"dk": HEAD_WIDTHS, "dv": HEAD_WIDTHS}, 48),
+        ("unified_kv", {"du": np.arange(8, 129, 4)}, 5),
+    ],
+)
+def test_structures_within_two_per_cent_of_98560(name: str, widths: dict, structures: int) -> None:
+    architecture = architectures()[name]
+    axes = {"n_layers": np.array([2, 4]), "n_heads": np.array([1, 2, 4]), **widths}
+    grid = {field: mesh.ravel() for field, mesh in zip(axes, np.meshgrid(*axes.values()), strict=True)}
+    model = SimpleNamespace(**{**architecture.configuration.from_values({}).to_values(), **grid})
+    feasible = np.abs(architecture.count(model, token_task()).block - 98560) <= 0.02 * 98560
+    if name != "unified_kv":
+        feasible &= model.dk * model.n_heads <= 4 * model.dim
+    assert feasible.sum() == structures
+
+
+@pytest.mark.parametrize("name", MQAR_FAMILY)
+def test_no_buffers(name: str) -> None:
+    architecture = architectures()[name]
+    assert not list(architecture.build(architecture.configuration.from_values({}), token_task()).buffers())

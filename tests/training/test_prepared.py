@@ -1,0 +1,60 @@
+"""Inputs made once: complete or absent, by any number of makers."""
+
+import json
+import multiprocessing
+import time
+from pathlib import Path
+
+import pytest
+
+from trainables.prepared import MANIFEST, prepare_once
+
+
+def slow_maker(folder: Path) -> None:
+    for part in range(5):
+        (folder / f"{part}.txt").write_text(f"part {part}")
+        time.sleep(0.01)
+
+
+def make_and_read(root: str) -> list[str]:
+    folder = prepare_once(Path(root), "data", {"seed": 1}, slow_maker)
+    return sorted(path.read_text() for path in folder.glob("*.txt"))
+
+
+def test_concurrent_makers_all_get_the_complete_folder(tmp_path: Path) -> None:
+    with multiprocessing.get_context("fork").Pool(6) as pool:
+        read = pool.map(make_and_read, [str(tmp_path)] * 24, chunksize=1)
+    assert read == [[f"part {part}" for part in range(5)]] * 24
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_second_call_makes_nothing_and_the_manifest_tells_the_values(tmp_path: Path) -> None:
+    made: list[Path] = []
+    values = {"b": 0.1, "a": [1, 2]}
+    first = prepare_once(tmp_path, "data", values, made.append)
+    second = prepare_once(tmp_path, "data", {"a": [1, 2], "b": 0.1}, made.append)
+    assert first == second and len(made) == 1
+    assert json.loads((first / MANIFEST).read_text()) == {"name": "data", "values": values}
+
+
+def test_other_values_have_a_folder_of_their_own(tmp_path: Path) -> None:
+    folders = {prepare_once(tmp_path, "data", {"x": x}, slow_maker) for x in (1, 1.5, "1")}
+    assert len(folders) == 3
+
+
+def test_a_maker_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    def fail(folder: Path) -> None:
+        (folder / "half").write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        prepare_once(tmp_path, "data", {}, fail)
+    assert list(tmp_path.iterdir()) == []
+    assert (prepare_once(tmp_path, "data", {}, slow_maker) / "4.txt").is_file()
+
+
+def test_a_maker_that_was_killed_is_not_mistaken_for_a_finished_one(tmp_path: Path) -> None:
+    finished = prepare_once(tmp_path, "data", {}, slow_maker)
+    (finished / MANIFEST).unlink()
+    with pytest.raises(RuntimeError, match="incomplete"):
+        prepare_once(tmp_path, "data", {}, slow_maker)

@@ -1,0 +1,94 @@
+"""The Ray actor's class, called as Tune calls it but without a cluster."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small_runs import register_variant, small_request, without_clocks
+
+from trainables.ray_trainable import SweepTrainable, assigned_device
+
+
+def config(request: Any, **more: Any) -> dict[str, Any]:
+    return {"request": request.to_dict(), "cpus": 1.0, **more}
+
+
+@pytest.fixture
+def make() -> Iterator[Any]:
+    made: list[SweepTrainable] = []
+
+    def new(configuration: dict[str, Any]) -> SweepTrainable:
+        made.append(SweepTrainable(configuration))
+        return made[-1]
+
+    yield new
+    for trainable in made:
+        trainable.stop()
+
+
+def results(trainable: SweepTrainable) -> list[dict[str, Any]]:
+    collected = [trainable.train()]
+    while not collected[-1]["done"]:
+        collected.append(trainable.train())
+    return [result["memsweep"] for result in collected]
+
+
+def test_steps_return_payloads_until_done(tmp_path: Path, make: Any) -> None:
+    payloads = results(make(config(small_request(tmp_path))))
+    assert [(payload["progress"], payload["outcome"]) for payload in payloads] == [(1, None), (2, None), (3, "completed")]
+    assert payloads[0]["once"] and payloads[2]["run"] == "r1"
+
+
+def test_a_reused_actor_runs_the_next_request(tmp_path: Path, make: Any) -> None:
+    alone = results(make(config(small_request(tmp_path, architecture="unified_kv", folder=None))))
+    trainable = make(config(small_request(tmp_path, folder=None)))
+    trainable.train()
+    assert trainable.reset(config(small_request(tmp_path, architecture="unified_kv", folder=None, run="r2")))
+    payloads = results(trainable)
+    assert payloads[0]["run"] == "r2" and payloads[0]["once"] == alone[0]["once"]
+    assert [without_clocks(payload["metrics"]) for payload in payloads] == [without_clocks(p["metrics"]) for p in alone]
+
+
+def test_nothing_raises_however_wrong_the_request(tmp_path: Path, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(inner: torch.nn.Module) -> torch.nn.Module:
+        raise MemoryError("too large")
+
+    register_variant(monkeypatch, "too_large", refuse)
+    trainable = make(config(small_request(tmp_path, architecture="no_such")))
+    assert results(trainable)[-1]["outcome"] == "failed"
+    assert trainable.reset(config(small_request(tmp_path, architecture="too_large")))
+    assert results(trainable)[-1]["outcome"] == "oom"
+    assert trainable.reset({"request": {"run": "r9", "unknown": 1}})
+    (payload,) = results(trainable)
+    assert (payload["run"], payload["outcome"], payload["error"]["type"]) == ("r9", "failed", "KeyError")
+    assert trainable.reset({})
+    assert results(trainable)[-1]["outcome"] == "failed"
+    assert trainable.reset(config(small_request(tmp_path)))
+    assert results(trainable)[-1]["outcome"] == "completed"
+
+
+def test_a_checkpoint_of_tune_carries_the_run_to_another_actor(tmp_path: Path, make: Any) -> None:
+    request = small_request(tmp_path, folder=None)
+    expected = results(make(config(request)))
+    first, second = make(config(request)), make(config(request))
+    first.train()
+    (tmp_path / "tune").mkdir()
+    assert first.save_checkpoint(str(tmp_path / "tune")) is None
+    second.load_checkpoint(str(tmp_path / "tune"))
+    payloads = results(second)
+    assert [payload["progress"] for payload in payloads] == [2, 3]
+    assert without_clocks(payloads[-1]["metrics"]) == without_clocks(expected[-1]["metrics"])
+
+
+def test_a_run_without_a_session_can_be_checkpointed_too(tmp_path: Path, make: Any) -> None:
+    trainable = make(config(small_request(tmp_path, architecture="no_such")))
+    (tmp_path / "tune").mkdir()
+    trainable.save_checkpoint(str(tmp_path / "tune"))
+    trainable.load_checkpoint(str(tmp_path / "tune"))
+    assert results(trainable)[-1]["outcome"] == "failed"
+
+
+def test_without_a_gpu_from_ray_a_run_is_on_the_cpu() -> None:
+    assert assigned_device() == torch.device("cpu")

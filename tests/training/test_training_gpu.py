@@ -1,0 +1,49 @@
+"""Training on a CUDA device: the same payloads, with VRAM measured; needs torch, numpy and pytest alone."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from small_runs import MODELS, small_request, started, to_the_end, without_clocks
+
+from trainables.training.worker import RunWorker
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")]
+CUDA = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+
+
+@pytest.mark.parametrize("architecture", MODELS)
+def test_training_on_the_gpu_follows_the_cpu(tmp_path: Path, architecture: str) -> None:
+    request = small_request(tmp_path, architecture=architecture)
+    on_gpu, on_cpu = (to_the_end(started(request, device))[-1].metrics for device in (CUDA, torch.device("cpu")))
+    assert on_gpu["train/loss"] == pytest.approx(on_cpu["train/loss"], abs=0.05)
+
+
+def test_a_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    request = small_request(tmp_path)
+    first = started(request, CUDA)
+    first.step()
+    first.save(tmp_path / "c.pt")
+    expected = to_the_end(first)[-1].metrics
+    resumed = started(request, CUDA)
+    resumed.load(tmp_path / "c.pt")
+    assert without_clocks(to_the_end(resumed)[-1].metrics) == pytest.approx(without_clocks(expected), abs=1e-3)
+
+
+def test_vram_is_measured_and_given_back(tmp_path: Path) -> None:
+    worker = RunWorker(CUDA)
+    worker.start(small_request(tmp_path))
+    metrics = worker.advance()["metrics"]
+    assert metrics["vram/peak_reserved_mib"] >= metrics["vram/peak_allocated_mib"] > 0
+    worker.stop()
+    assert torch.cuda.memory_allocated(CUDA) < 2**24
+
+
+def test_too_large_a_model_is_oom_and_the_next_run_works(tmp_path: Path) -> None:
+    worker = RunWorker(CUDA)
+    worker.start(
+        small_request(tmp_path, folder=None, model={"dim": 2**20, "n_layers": 64, "n_heads": 16, "dk": 2**12, "dv": 2**12})
+    )
+    assert worker.advance()["outcome"] == "oom"
+    worker.start(small_request(tmp_path, folder=None))
+    assert worker.advance()["outcome"] is None
