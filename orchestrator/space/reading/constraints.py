@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from orchestrator.document import Node, child_path
 from orchestrator.expression import Expression
@@ -46,7 +47,8 @@ def read_constraints(context: Context, node: Node | None) -> ReadConstraints:
 def _budget(section: ParameterBudgetConfiguration) -> Budget:
     if section.target is None:
         return Budget(section.scope, section.min, section.max)
-    spread = section.target * section.tolerance
+    # A binary fraction such as 0.29 is no multiple of 1/100; the window must not lose its ends to that.
+    spread = section.target * Fraction(section.tolerance).limit_denominator(10**9)
     return Budget(section.scope, math.ceil(section.target - spread), math.floor(section.target + spread))
 
 
@@ -83,10 +85,11 @@ def entries_of_requirement(
 ) -> tuple[str, ...]:
     """The entries that have all names of a ``require`` line; none is a mistake."""
     expression, node, path = requirement
-    holds = tuple(entry.name for entry in entries if expression.names <= set(entry.fields))
+    named = {entry.name: {*entry.fields, *entry.written} for entry in entries}
+    holds = tuple(name for name, fields in named.items() if expression.names <= fields)
     complete = all(entry.architecture is not None for entry in entries)
     if not holds and complete and entries:
-        known = sorted({name for entry in entries for name in entry.fields})
+        known = sorted(set().union(*named.values()))
         missing = sorted(expression.names - set(known))
         hint = reference_hint(missing[0], known) if missing else "no entry has all of: " + ", ".join(sorted(expression.names))
         context.error(node, path, f"no entry has all names of this line: {', '.join(missing or sorted(expression.names))}", hint)

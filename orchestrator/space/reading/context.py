@@ -43,7 +43,7 @@ class Context:
         try:
             return parse(text)
         except ExpressionError as mistake:
-            place = self.source.position_within(node, text, mistake.offset)
+            place = self.source.position_within(node, node.text, max(0, node.text.find(text)) + mistake.offset)
             hint = getattr(mistake, "hint", "") or "an expression has numbers, text, field names, operators and a few functions"
             self.diagnostics.add(place, path, f"in the expression: {mistake.message}", hint)
             return None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.document import Node, child_path
+from orchestrator.document import Node, child_path, did_you_mean
 from orchestrator.space.assignment import Field
 from orchestrator.space.reading.context import Context
 from orchestrator.space.reading.value import Gridded, ValueReader, Written, untyped
@@ -70,13 +70,12 @@ def _architecture(context: Context, name: str, node: Node, key_node: Node, path:
     if wanted in RESERVED_ARCHITECTURES:
         context.error(place, path, f"the architecture `{wanted}` {NOT_YET}", f"available: {', '.join(known)}")
         return None
-    from orchestrator.document import did_you_mean
-
-    near = did_you_mean(str(wanted), known)
+    shown = wanted if isinstance(wanted, str) else place.text or place.kind
+    near = did_you_mean(shown, known)
     hint = f"did you mean `{near}`?" if near else f"known: {', '.join(known)}"
     if not written:
         hint += "; an entry with a name of its own needs `architecture: NAME`"
-    context.error(place, path, f"unknown architecture `{wanted}`", hint)
+    context.error(place, path, f"unknown architecture `{shown}`", hint)
     return None
 
 

@@ -11,12 +11,12 @@ from orchestrator.space.reading.entry import ReadEntry
 
 def check_references(context: Context, entry: ReadEntry) -> None:
     """Reports unknown names and cycles in the expressions of one entry."""
-    sound = True
+    known, sound = {*entry.fields, *entry.written}, True
     for name, expressions in entry.written.items():
         for written in expressions:
-            for missing in sorted(written.expression.names - set(entry.fields)):
+            for missing in sorted(written.expression.names - known):
                 sound = False
-                hint = reference_hint(missing, entry.fields)
+                hint = reference_hint(missing, known)
                 context.error(written.node, written.path, f"unknown name `{missing}` in the expression of `{name}`", hint)
     if sound:
         _check_cycles(context, entry)

@@ -17,15 +17,20 @@ def read_section(context: Context, node: Node | None, path: str, wanted: type[C]
         return wanted()
     fields = wanted.hyperparameters()
     values: dict[str, Any] = {}
+    sound = True
     for key, entry in node.entries.items():
         if key not in fields:
             context.unknown_key(entry, child_path(path, key), fields, f"key of `{path}`")
+            sound = False
             continue
         problem, value = plain_problem(entry.node, fields[key])
         if problem:
             context.error(entry.node, child_path(path, key), f"`{key}` {problem}", fields[key].meaning)
+            sound = False
         else:
             values[key] = value
+    if not sound:
+        return wanted()
     try:
         return wanted.from_values(values)
     except ConfigurationError as mistake:

@@ -110,14 +110,14 @@ class _Reader:
             self.context.error(place, "task", "the task has no name", f"write task: {{name: NAME, …}}; known: {', '.join(tasks())}")
             return None
         known = tasks()
-        if named.value in known:
-            return known[named.value]  # type: ignore[index]
+        if isinstance(named.value, str) and named.value in known:
+            return known[named.value]
         if named.value in RESERVED_TASKS:
             self.context.error(named, "task.name", f"the task `{named.value}` {NOT_YET}", f"available: {', '.join(known)}")
             return None
-        near = did_you_mean(str(named.value), known)
+        near = did_you_mean(named.text, known)
         hint = f"did you mean `{near}`?" if near else f"known: {', '.join(known)}"
-        self.context.error(named, "task.name", f"unknown task `{named.text}`", hint)
+        self.context.error(named, "task.name", f"unknown task `{named.text or named.kind}`", hint)
         return None
 
     def _entries(self, shared: Shared) -> list[ReadEntry]:

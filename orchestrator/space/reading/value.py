@@ -86,6 +86,8 @@ class ValueReader:
             value = node.plain() if wanted is Any else convert(node.plain(), wanted)
         except ValueError as mistake:
             hint = "to search over a list, write {choice: […]}" if isinstance(node.value, list) else self.field.meaning
+            if wanted is bool:
+                hint = "write true or false; yes, no, on and off are text"
             self._wrong(node, path, f"`{self.field.name}`: {mistake}", hint)
             return _MISSING
         if problem := self.field.problem_with(value):
@@ -145,7 +147,7 @@ class ValueReader:
             return ()
         inner = child_path(path, "when")
         if not top:
-            self._wrong(entry.node, inner, "`when` belongs to a whole field, not to an item of a list", "")
+            self._wrong(entry.node, inner, "`when` belongs to a whole field, not to an item of a list", "give the list a `length` that varies")
             return None
         if not isinstance(entry.node.value, str):
             self._wrong(entry.node, inner, f"`when` must be an expression in quotes, found {entry.node.kind}", 'such as when: "a == 1"')
@@ -158,7 +160,8 @@ class ValueReader:
 
     def _choices(self, node: Node, path: str, wanted: Any) -> tuple[Any, ...] | None:
         if not isinstance(node.value, list) or not node.items:
-            self._wrong(node, path, f"expected a list with at least one value, found {node.kind}", "such as [1, 2, 4]")
+            found = "an empty one" if isinstance(node.value, list) else node.kind
+            self._wrong(node, path, f"expected a list with at least one value, found {found}", "such as [1, 2, 4]")
             return None
         read = [self._converted(item, child_path(path, i), wanted) for i, item in enumerate(node.items)]
         if any(value is _MISSING for value in read):
@@ -172,13 +175,13 @@ class ValueReader:
     def _repeated(self, node: Node, path: str, name: str, wanted: Any, guards: tuple[Guard, ...]) -> Value | None:
         item_type, length_node = list_item_type(wanted), node.get("length")
         if item_type is None:
-            return self._wrong(node, path, f"`{self.field.name}` is no list: expected {describe(wanted)}", "")
+            return self._wrong(node, path, f"`{self.field.name}` is no list: expected {describe(wanted)}", "leave `list` and `length` out")
         if length_node is None:
             return self._wrong(node, path, "a `list` needs a `length`", "such as {list: {int: [4, 64]}, length: 3}")
         length = self._length(length_node, child_path(path, "length"), f"{name}.length")
         equal_node = node.get("equal")
         if equal_node is not None and not isinstance(equal_node.value, bool):
-            return self._wrong(equal_node, child_path(path, "equal"), f"`equal` must be true or false, found {equal_node.kind}", "")
+            return self._wrong(equal_node, child_path(path, "equal"), f"`equal` must be true or false, found {equal_node.kind}", "equal: true")
         if length is None:
             return None
         equal = bool(equal_node and equal_node.value)
@@ -242,10 +245,10 @@ def _ends(reader: ValueReader, node: Node, path: str, kind: str, number: type) -
         try:
             ends.append(convert(end.plain(), number))
         except ValueError as mistake:
-            reader.context.error(end, child_path(inner, index), f"{mistake}", "for real numbers use `float`" if number is int else "")
+            reader.context.error(end, child_path(inner, index), f"{mistake}", _end_hint(end, number))
             return None
         if not math.isfinite(ends[-1]):
-            reader.context.error(end, child_path(inner, index), f"an end must be finite, got {end.text}", "")
+            reader.context.error(end, child_path(inner, index), f"an end must be finite, got {end.text}", "give the largest value to try")
             return None
     if ends[0] > ends[1]:
         reader.context.error(ends_node, inner, f"the range is upside down: {ends[0]:g} > {ends[1]:g}", f"write [{ends[1]:g}, {ends[0]:g}]")
@@ -255,6 +258,12 @@ def _ends(reader: ValueReader, node: Node, path: str, kind: str, number: type) -
             reader.context.error(end, inner, f"`{reader.field.name}` {problem}", reader.field.meaning)
             return None
     return ends[0], ends[1]
+
+
+def _end_hint(end: Node, number: type) -> str:
+    if "${" in end.text:
+        return "an end is a plain number; bound a dimension by another one in `require`"
+    return "for real numbers use `float`" if number is int else "such as [1e-4, 1e-2]"
 
 
 def _accepts(reader: ValueReader, node: Node, path: str, wanted: Any, number: type) -> bool:
@@ -280,7 +289,7 @@ def _option(reader: ValueReader, node: Node, path: str, key: str, wanted: type, 
             raise ValueError(f"a step must be greater than 0, got {value:g}")
         return value
     except ValueError as mistake:
-        reader.context.error(found, child_path(path, key), f"`{key}`: {mistake}", "")
+        reader.context.error(found, child_path(path, key), f"`{key}`: {mistake}", "leave it out, or correct it")
         return None
 
 

@@ -1,0 +1,50 @@
+# Everything runs in .venv, made by the first target that needs it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SWEEP := search_spaces/quickstart.yaml
+STORAGE := sweeps
+
+.PHONY: sweep test test-long lint format ui gpu-test benchmarks clean
+
+# Packages come in two steps, so that a sweep needs no test tools.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+sweep: $(VENV)/.installed ## runs the quickstart sweep and prints its table
+	$(BIN)/memsweep run $(SWEEP) --storage $(STORAGE) --name quickstart-$$(date +%Y%m%d-%H%M%S) --yes
+
+test: lint ## the test suite
+	$(BIN)/python -m pytest -m "not gpu and not long"
+
+test-long: $(VENV)/.installed-test ## what takes minutes
+	$(BIN)/python -m pytest -m "long"
+
+lint: $(VENV)/.installed-test ## style, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+ui: $(VENV)/.installed ## the MLflow UI on loopback
+	$(BIN)/memsweep ui --storage $(STORAGE)
+
+gpu-test: ## the tests that need a CUDA device; torch, numpy and pytest are enough
+	$(PYTHON) -m pytest -m gpu tests/memory/test_memory_monitor.py
+
+benchmarks: $(VENV)/.installed-test
+	$(BIN)/python benchmarks/constrained_search.py
+	$(BIN)/python benchmarks/overhead.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
