@@ -1,3 +1,3 @@
-"""memsweep: everything about a sweep. Knows Ray, Optuna and MLflow; the architectures and their training are in ``trainables``."""
+"""memsweep: everything about a sweep. Knows Ray, Optuna and MLflow; architectures and their training are in ``trainables``."""
 
 __version__ = "0.1.0"

@@ -118,9 +118,7 @@ def launch(specification: SweepSpecification, options: LaunchOptions, observer: 
         telemetry.tracker.close(DELIVERY_PATIENCE_S)
         journal.append({"kind": "end", "interrupted": interrupted}, durable=True)
         completed = sum(trial.outcome == "completed" for trial in controller.state.trials.values())
-        return LaunchResult(
-            folder, completed, interrupted, telemetry.tracker.pending, telemetry.tracker.last_error, slowest
-        )
+        return LaunchResult(folder, completed, interrupted, telemetry.tracker.pending, telemetry.tracker.last_error, slowest)
 
 
 class SweepObserver:

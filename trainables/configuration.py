@@ -14,7 +14,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self, Union
+from typing import Any, ClassVar, Self
 
 _METADATA_KEY = "hyperparameter"
 
@@ -207,7 +207,8 @@ def _convert_union(value: Any, parts: tuple[Any, ...]) -> Any:
                 return convert(value, part)
             except ValueError as error:
                 problems.append(str(error))
-    raise ValueError(problems[0] if len(problems) == 1 else f"expected {describe_type(Union[parts])}, got {value!r}")
+    wanted = " or ".join(map(describe_type, parts))
+    raise ValueError(problems[0] if len(problems) == 1 else f"expected {wanted}, got {value!r}")
 
 
 def _convert_list(value: Any, item_type: Any) -> list[Any]:

@@ -25,8 +25,8 @@ class SweepTrainable(Trainable):
     """One run after another. ``config``: ``request`` (:meth:`RunRequest.to_dict`), ``cpus``, perhaps ``checkpoint_seconds``.
 
     A step returns ``{"memsweep": payload as JSON}`` and raises nothing: Tune cannot tell a bug in a trial from the death of a
-    worker, so that every exception is a result here. It never says ``done``: whoever schedules ends a run by its payload's outcome,
-    so that every result, the last one too, takes the same way.
+    worker, so that every exception is a result here. It never says ``done``: whoever schedules ends a run by its payload's
+    outcome, so that every result, the last one too, takes the same way.
     """
 
     def setup(self, config: dict[str, Any]) -> None:

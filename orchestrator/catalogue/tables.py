@@ -15,6 +15,7 @@ from rich.text import Text
 from orchestrator.catalogue.counting import CountReport
 
 _WIDEST = 120
+_SIGNS = {"minimum": ">=", "above": ">", "maximum": "<="}
 
 
 def print_tables(tables: Iterable[RenderableType]) -> None:
@@ -45,11 +46,9 @@ def count_tables(report: CountReport) -> Iterator[RenderableType]:
 
 
 def shown_range(bounds: Mapping[str, float]) -> str:
-    """``1 or more``, ``above 0``, ``0 to 1``; empty for a field without bounds."""
-    low = f"{bounds['minimum']:g}" if "minimum" in bounds else f"above {bounds['above']:g}" if "above" in bounds else ""
-    if "maximum" not in bounds:
-        return f"{low} or more" if "minimum" in bounds else low
-    return f"{low} to {bounds['maximum']:g}" if low else f"at most {bounds['maximum']:g}"
+    """``(>= 1)``, ``(> 0, <= 1)``; empty for a field without bounds."""
+    parts = [f"{sign} {bounds[name]:g}" for name, sign in _SIGNS.items() if name in bounds]
+    return f"({', '.join(parts)})" if parts else ""
 
 
 def _heading(name: str, described: Mapping[str, Any]) -> Text:
@@ -81,7 +80,7 @@ def _fields(hyperparameters: Mapping[str, Any]) -> Table:
     table.add_column("default", max_width=12, overflow="fold")
     table.add_column("meaning")
     for name, field in hyperparameters.items():
-        kind = ", ".join(text for text in (field["type"], shown_range(field["range"])) if text)
+        kind = f"{field['type']} {shown_range(field['range'])}".rstrip()
         table.add_row(f"  {name}", kind, _shown_value(field["default"]), field["meaning"])
     return table
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from orchestrator.catalogue.definitions import Definitions, Schema, mapping
 from orchestrator.catalogue.listing import BOUNDS, bounds
-from orchestrator.space.reading.value import list_item_type
+from orchestrator.space.reading.slot import list_item_type
 from trainables.configuration import Hyperparameter, convert, describe_type
 
 _KEYWORDS = dict(zip(BOUNDS, ("minimum", "maximum", "exclusiveMinimum"), strict=True))
@@ -51,7 +51,7 @@ def plain_schema(wanted: Any, limits: Mapping[str, float], quantities: bool = Fa
 
 
 def value_schema(definitions: Definitions, field: Hyperparameter, wanted: Any = None, top: bool = True) -> Schema:
-    """What a field, or (not ``top``) an item of its list, may be: a constant, an expression, a dimension, a list; by reference."""
+    """A reference to what a field, or (not ``top``) an item of its list, may be: constant, expression, dimension, list."""
     wanted = field.type if wanted is None else wanted
     forms = [plain_schema(wanted, bounds(field)), definitions.add("expression", _EXPRESSION)]
     forms += _ranges(field, wanted, top) + _choices(field, wanted, top) + _lists(definitions, field, wanted)

@@ -145,5 +145,3 @@ def _check_grid_sampler(
                 message = f"`sampler: grid` cannot list the real numbers of `{name}` in `{entry.name}`"
                 diagnostics.add(place, path, message, "give `step`, use {choice: […]}, or another sampler")
                 return
-
-

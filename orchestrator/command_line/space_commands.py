@@ -18,7 +18,9 @@ def register(app: typer.Typer) -> None:
 
 
 Space = Annotated[Path, typer.Argument(metavar="SPACE.yaml", help="the search space", show_default=False)]
-Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="replaces a value, such as training.epochs=4")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="replaces a value, such as training.epochs=4")
+]
 
 
 def check(

@@ -18,7 +18,9 @@ RESERVED = ("resume", "status", "sync", "reproduce")
 DEFAULT_STORAGE = Path("sweeps")
 
 Storage = Annotated[Path, typer.Option("--storage", metavar="DIR", help="where sweeps are kept")]
-TrackingUri = Annotated[str | None, typer.Option("--tracking-uri", metavar="URI", help="MLflow; default: mlflow.db in the storage")]
+TrackingUri = Annotated[
+    str | None, typer.Option("--tracking-uri", metavar="URI", help="MLflow; default: mlflow.db in the storage")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -80,7 +82,8 @@ def _conclude(result: object, tracking_uri: str | None) -> int:
     print(f"files:     {folder.report}/ (table.md, table.csv, report.json, figure.png)")
     print(f"MLflow UI: memsweep ui {folder.path}" if tracking_uri is None else f"MLflow:    {tracking_uri}")
     if result.undelivered:
-        print(f"{result.undelivered} operations could not be delivered to MLflow ({result.tracking_error}); kept in {folder.spool}", file=sys.stderr)
+        reason = f"{result.undelivered} operations could not be delivered to MLflow ({result.tracking_error})"
+        print(f"{reason}; kept in {folder.spool}", file=sys.stderr)
     if result.interrupted:
         print(f"interrupted: what was reported is in {folder.record}", file=sys.stderr)
         return INTERRUPTED

@@ -6,7 +6,7 @@ import functools
 import json
 import time
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from orchestrator.sweep.controller import SweepController
 from trainables.ray_trainable import PAYLOAD
@@ -25,7 +25,7 @@ def _timed(method: Callable[Concatenate[Bridge, P], T]) -> Callable[Concatenate[
             taken = time.perf_counter() - started
             self.slowest_call_s[method.__name__] = max(taken, self.slowest_call_s.get(method.__name__, 0.0))
 
-    return measured
+    return cast("Callable[Concatenate[Bridge, P], T]", measured)
 
 
 class Bridge:

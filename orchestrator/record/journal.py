@@ -1,13 +1,14 @@
 """``record.jsonl``: one event a line, each with a checksum; only the driver writes, nothing is ever changed.
 
-A line is a JSON object whose last key is ``checksum``, the CRC-32 of the line up to that key. A line that a crash has cut short can
-only be the last one: it is dropped (and cut off before the next append). Any other damage is refused with its place.
+A line is a JSON object whose last key is ``checksum``, the CRC-32 of the line up to that key. A line that a crash has cut
+short can only be the last one: it is dropped (and cut off before the next append). Other damage is refused with its place.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import threading
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,16 +30,31 @@ class Journal:
             _, sound = _scan(path)
             os.truncate(path, sound)
         self._file = path.open("ab", buffering=0)
+        self._size = self._file.tell()
+        self._lock = threading.Lock()
 
     def append(self, event: Mapping[str, Any], durable: bool = False) -> None:
-        """Writes one event; ``durable`` waits until it is on the disk.
+        """Writes one event, from any thread; ``durable`` waits until it is on the disk.
 
         Raises:
             ValueError: the event holds NaN or infinity, which JSON cannot.
+            OSError: the disk is full; nothing of the event is left in the record.
         """
-        self._file.write(encode(event))
+        line = encode(event)
+        with self._lock:
+            self._write(line)
         if durable:
             os.fsync(self._file.fileno())
+
+    def _write(self, line: bytes) -> None:
+        written = 0
+        try:
+            while written < len(line):
+                written += self._file.write(line[written:])
+        except OSError:
+            os.truncate(self._file.fileno(), self._size)
+            raise
+        self._size += written
 
     def close(self) -> None:
         os.fsync(self._file.fileno())

@@ -44,7 +44,8 @@ def result_table(data: SweepData) -> Table:
     shown = [objective.metric] + ([] if objective.at == "best" else ["best step"])
     header = ["entry", *shown, *varied, *(f"params/{scope}" for scope in scopes), memory_label, "train s", "trials"]
     rows = [_row(data, best, varied, scopes, memory) for best in bests]
-    rows += [_empty_row(data, space.name, header) for space in data.specification.spaces if space.name not in {b.row for b in bests}]
+    without = [space.name for space in data.specification.spaces if space.name not in {best.row for best in bests}]
+    rows += [_empty_row(data, name, header) for name in without]
     return Table(header, rows, _note(data, memory))
 
 
@@ -109,7 +110,8 @@ def _note(data: SweepData, memory: str) -> str:
     specification = data.specification
     objective, budget = specification.objective, specification.spaces[0].budget
     how = "at the last step" if objective.at == "last" else "at the best step"
-    parts = [f"{specification.task_type.name}: {objective.metric} ({'larger' if objective.mode == 'max' else 'smaller'} is better) {how}"]
+    better = "larger" if objective.mode == "max" else "smaller"
+    parts = [f"{specification.task_type.name}: {objective.metric} ({better} is better) {how}"]
     if specification.search.replicates > 1:
         parts.append(f"mean ± standard deviation of {specification.search.replicates} seeds")
     if budget:

@@ -85,23 +85,17 @@ class FeasibleSampler(BaseSampler):
         self.suggestion = self._suggest(study, trial)
         return self.suggestion.distributions(self._branches)
 
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
+    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
         assert self.suggestion is not None
         return self.suggestion.labels(self._branches)
 
-    def sample_independent(
-        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
+    def sample_independent(self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
         return self._inner.sample_independent(study, trial, param_name, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         self._inner.before_trial(study, trial)
 
-    def after_trial(
-        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None:
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         self._inner.after_trial(study, trial, state, values)
 
     def _suggest(self, study: Study, trial: FrozenTrial) -> Suggestion:
@@ -158,9 +152,7 @@ class FeasibleSampler(BaseSampler):
         return _walk(branch, draw, kept | branch.structures.row(row))
 
 
-def _walk(
-    branch: Branch, draw: Callable[[str, BaseDistribution], Any], known: Mapping[str, Any]
-) -> dict[str, Any]:
+def _walk(branch: Branch, draw: Callable[[str, BaseDistribution], Any], known: Mapping[str, Any]) -> dict[str, Any]:
     """Values of all active dimensions: the known ones as they are, the others drawn in the order of suggestion."""
     drawn: dict[str, Any] = {}
     for name, searched in branch.space.searched.items():
@@ -192,13 +184,9 @@ class FixedSampler(BaseSampler):
         assert self.suggestion is not None
         return self.suggestion.distributions(self._branches)
 
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
+    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
         assert self.suggestion is not None
         return self.suggestion.labels(self._branches)
 
-    def sample_independent(
-        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
+    def sample_independent(self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
         raise RuntimeError(f"{param_name} is no part of the fixed suggestion")

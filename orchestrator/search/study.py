@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import optuna
@@ -15,6 +15,9 @@ from orchestrator.search.sampler import Branch, FeasibleSampler, FixedSampler, S
 from orchestrator.space.structures import FeasibleStructures, find_feasible
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+Direction = Literal["minimize", "maximize"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Study:
     a study rebuilt by :meth:`replay` and :meth:`tell` suggests what the lost one would have.
     """
 
-    def __init__(self, name: str, kind: str, branches: Sequence[Branch], seed: int, direction: str) -> None:
+    def __init__(self, name: str, kind: str, branches: Sequence[Branch], seed: int, direction: Direction) -> None:
         self.name = name
         self.kind = kind
         self.branches = tuple(branches)

@@ -120,7 +120,7 @@ class Namespace:
         if name in self._type.hyperparameters():
             return self._assignment.lookup(self._scope + name)
         shared = getattr(self._type, name)
-        return shared.fget(self) if isinstance(shared, property) else shared
+        return shared.fget(self) if isinstance(shared, property) and shared.fget else shared
 
 
 def _is_many(value: Any) -> bool:

@@ -92,7 +92,7 @@ class FloatDimension:
 
     def column(self, indices: np.ndarray) -> np.ndarray:
         if self.step is not None:
-            return self.low + self.step * indices
+            return np.asarray(self.low + self.step * indices)
         share = indices / (CONTINUUM_POINTS - 1)
         if self.log:
             return np.clip(self.low * (self.high / self.low) ** share, self.low, self.high)
@@ -160,7 +160,8 @@ class ChoiceDimension:
         return sorted(self.choices).index(value) / (self.size - 1)
 
     def positions(self, indices: np.ndarray) -> np.ndarray:
-        return np.array([self.position(choice) for choice in self.choices])[indices]
+        positions: np.ndarray = np.array([self.position(choice) for choice in self.choices])
+        return np.asarray(positions[indices])
 
     @property
     def is_ordered(self) -> bool:

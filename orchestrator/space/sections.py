@@ -98,6 +98,10 @@ class MeasuredConfiguration(Configuration):
     metric: str = hyperparameter("", "a measured metric, such as vram/peak_reserved_mib")
     max: float | None = hyperparameter(None, "largest value that is acceptable")
     min: float | None = hyperparameter(None, "smallest value that is acceptable")
+    rules = (
+        Rule(lambda c: bool(c.metric), "name a `metric`, such as vram/peak_reserved_mib"),
+        Rule(lambda c: c.min is not None or c.max is not None, "give `max` and/or `min`: without one nothing is constrained"),
+    )
 
 
 SECTIONS: dict[str, type[Configuration]] = {

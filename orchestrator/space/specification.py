@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from orchestrator.document import Source
 from orchestrator.space.sections import (
@@ -28,11 +28,8 @@ class Objective:
     at: str
 
     @property
-    def direction(self) -> str:
+    def direction(self) -> Literal["minimize", "maximize"]:
         return "maximize" if self.mode == "max" else "minimize"
-
-    def better(self, value: float, other: float) -> bool:
-        return value > other if self.mode == "max" else value < other
 
 
 @dataclass(frozen=True)

@@ -235,9 +235,7 @@ class _Search:
             indices, first = np.unique(indices, axis=0, return_index=True)
             counts, active = counts[first], active[first]
         nearest = () if len(indices) else tuple(Nearest(self._values(row), count) for _, count, row in self.misses)
-        return FeasibleStructures(
-            self.space, self.dimensions, structures, feasible, self.exact, indices, counts, active, nearest
-        )
+        return FeasibleStructures(self.space, self.dimensions, structures, feasible, self.exact, indices, counts, active, nearest)
 
     def _values(self, row: np.ndarray) -> dict[str, Any]:
         return {d.name: _value_at(d, int(row[i])) for i, d in enumerate(self.dimensions)}

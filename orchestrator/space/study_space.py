@@ -56,6 +56,9 @@ class StudySpace:
     def task_namespace(self, assignment: Assignment) -> Any:
         return assignment.namespace("task.", self.task_type.configuration_type)
 
+    def training_namespace(self, assignment: Assignment) -> Any:
+        return assignment.namespace("training.", TrainingConfiguration)
+
     def meets_constraints(self, assignment: Assignment) -> Any:
         """Whether every hard constraint but the budget holds, derived values included (a truth value, or an array)."""
         met: Any = True
@@ -92,9 +95,6 @@ class StudySpace:
             scope, _, leaf = name.rpartition(".")
             scopes[scope + "." if scope else ""][leaf] = plain(assignment.lookup(name))
         return Configuration(model=scopes[""], task=scopes["task."], training=scopes["training."])
-
-
-TRAINING_TYPE = TrainingConfiguration
 
 
 def plain(value: Any) -> Any:

@@ -92,9 +92,7 @@ class MedianStopping:
 
 STOPPING_RULES: dict[str, Callable[[Any], StoppingRule]] = {
     "none": lambda options: NeverStop(),
-    "asha": lambda options: AsynchronousSuccessiveHalving(
-        options.grace_period, options.reduction_factor, options.brackets
-    ),
+    "asha": lambda options: AsynchronousSuccessiveHalving(options.grace_period, options.reduction_factor, options.brackets),
     "median": lambda options: MedianStopping(options.grace_period, options.min_samples),
 }
 

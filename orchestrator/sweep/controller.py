@@ -1,11 +1,12 @@
 """The controller: decides what runs next, takes results, ends runs and trials, and writes every decision to the record.
 
-It knows neither Ray nor processes nor clocks: an executor asks :meth:`SweepController.next_run`, trains, and reports. Every change
-is an event: written to the record first, then applied to the state, so that a restart finds the same state.
+It knows neither Ray nor processes nor clocks: an executor asks :meth:`SweepController.next_run`, trains, and reports. Every
+change is an event: written to the record first, then applied to the state, so that a restart finds the same state.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -54,8 +55,10 @@ class SweepController:
         self._listener = listener
         self._rule = stopping_rule(specification.scheduler)
         self._populations = {name: Population(specification.objective.mode) for name in self.studies}
+        self._undecided: str | None = None
         for event in events:
             self._replay(event)
+        self._settle()
 
     # What executors call.
 
@@ -76,17 +79,22 @@ class SweepController:
         state = self.state.runs[run]
         if state.outcome not in (None, "interrupted"):
             return False
-        if not payload["once"].keys() <= state.metrics.keys():
-            self._take_metrics(state, 0, payload["once"])
-        if payload["progress"] > state.progress:
-            self._take_metrics(state, payload["progress"], payload["metrics"])
-        if payload["outcome"] is not None:
-            self._end_run(state, payload["outcome"], payload["error"])
-            return False
-        if self._is_stopped(state):
-            self._end_run(state, "stopped", None)
-            return False
-        return True
+        metrics, once = _finite(payload["metrics"]), _finite(payload["once"])
+        if not once.keys() <= state.metrics.keys():
+            self._take_metrics(state, 0, once)
+        is_new = payload["progress"] > state.progress
+        if is_new:
+            self._take_metrics(state, payload["progress"], metrics)
+        outcome = payload["outcome"]
+        if outcome is None and self.specification.objective.metric in payload["metrics"].keys() - metrics.keys():
+            outcome = "diverged"
+        # A step that is reported again was decided on when it was new; only a crash can have come between.
+        if outcome is None and (is_new or run == self._undecided) and self._is_stopped(state):
+            outcome = "stopped"
+        self._undecided = None if run == self._undecided else self._undecided
+        if outcome is not None:
+            self._end_run(state, outcome, payload["error"])
+        return outcome is None
 
     def on_lost(self, run: str, reason: str) -> None:
         """The process of a run died more often than is retried."""
@@ -314,6 +322,26 @@ class SweepController:
             told["intermediate"] = {int(step): value for step, value in told["intermediate"].items()}
             self.studies[event["study"]].tell(event["number"], Told(**told))
 
+        if event["kind"] != "tracking":
+            self._undecided = event["run"] if event["kind"] == "result" else None
+
+    def _settle(self) -> None:
+        """Does what a crash has left undone between two events that belong together."""
+        for trial in list(self.state.trials.values()):
+            runs = self.state.runs_of(trial.id)
+            if trial.outcome is None and all(run.outcome not in (None, "interrupted") for run in runs):
+                self._end_trial(trial, runs)
+        for name, study in self.studies.items():
+            for number in study.running:
+                trial = self.state.trials[self.state.study(name).answers[number]]
+                if trial.outcome is not None:
+                    self._tell(name, number, self._told(trial))
+
     def _branch(self, event: Event) -> Branch:
         branches = self.studies[event["study"]].branches
         return next(branch for branch in branches if branch.space.name == event["space"])
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    """What the record can hold: it is JSON, which has no NaN and no infinity."""
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}

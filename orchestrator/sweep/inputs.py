@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 from orchestrator.space.specification import SweepSpecification
@@ -16,16 +17,14 @@ def prepare_inputs(specification: SweepSpecification, artifacts: Path) -> list[P
     Returns:
         The folders, each once.
     """
-    folders = {}
+    folders: dict[Path, None] = {}
     for space in specification.spaces:
         values = _task_values(space)
         if values is None:
             continue
         task = space.task_type.configuration_type.from_values(values)
-        folder = prepare_once(
-            artifacts, space.task_type.name, task.to_values(), lambda path, task=task, kind=space.task_type: kind.prepare(task, path)
-        )
-        folders[folder] = None
+        prepare = functools.partial(space.task_type.prepare, task)
+        folders[prepare_once(artifacts, space.task_type.name, task.to_values(), prepare)] = None
     return list(folders)
 
 

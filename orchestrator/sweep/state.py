@@ -62,6 +62,8 @@ class StudyState:
     suggestions: int = 0
     trials: list[str] = field(default_factory=list)
     by_fingerprint: dict[str, str] = field(default_factory=dict)
+    answers: dict[int, str] = field(default_factory=dict)
+    """The trial that answers each suggestion."""
     repeated: int = 0
     """Suggestions in a row that were seen before."""
     exhausted: bool = False
@@ -99,6 +101,7 @@ class SweepState:
         study = self.study(event["study"])
         study.suggestions += 1
         answered_by = event["answered_by"]
+        study.answers[event["number"]] = answered_by or event["trial"]
         if answered_by is not None:
             study.repeated += 1
             if self.trials[answered_by].outcome is None:

@@ -104,4 +104,3 @@ class MlflowTelemetry:
 
     def space(self, trial: TrialState) -> StudySpace:
         return self._spaces[trial.space]
-

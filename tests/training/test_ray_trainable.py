@@ -1,5 +1,6 @@
 """The Ray actor's class, called as Tune calls it but without a cluster."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,13 +30,13 @@ def make() -> Iterator[Any]:
 
 
 def results(trainable: SweepTrainable) -> list[dict[str, Any]]:
-    collected = [trainable.train()]
-    while not collected[-1]["done"]:
-        collected.append(trainable.train())
-    return [result["memsweep"] for result in collected]
+    collected = [json.loads(trainable.train()["memsweep"])]
+    while collected[-1]["outcome"] is None:
+        collected.append(json.loads(trainable.train()["memsweep"]))
+    return collected
 
 
-def test_steps_return_payloads_until_done(tmp_path: Path, make: Any) -> None:
+def test_steps_return_payloads_until_one_has_an_outcome(tmp_path: Path, make: Any) -> None:
     payloads = results(make(config(small_request(tmp_path))))
     assert [(payload["progress"], payload["outcome"]) for payload in payloads] == [(1, None), (2, None), (3, "completed")]
     assert payloads[0]["once"] and payloads[2]["run"] == "r1"

@@ -33,12 +33,12 @@ def raising(error: Exception, at: str = "call") -> Callable[[torch.nn.Module], t
 
     def change(module: Intercepted, states: torch.Tensor) -> torch.Tensor:
         if module.calls == 9:
-            raise error
+            raise type(error)(*error.args)  # a shared exception would keep its frames, and their tensors, alive
         return states
 
     def wrap(inner: torch.nn.Module) -> torch.nn.Module:
         if at == "build":
-            raise error
+            raise type(error)(*error.args)
         return Intercepted(inner, change)
 
     return wrap

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_runs import MODELS, small_request, started, to_the_end, without_clocks
+from small_runs import MODELS, Intercepted, register_variant, small_request, started, to_the_end, without_clocks
 
 from trainables.training.worker import RunWorker
 
@@ -39,11 +39,13 @@ def test_vram_is_measured_and_given_back(tmp_path: Path) -> None:
     assert torch.cuda.memory_allocated(CUDA) < 2**24
 
 
-def test_too_large_a_model_is_oom_and_the_next_run_works(tmp_path: Path) -> None:
+def test_running_out_of_vram_is_oom_and_the_next_run_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hoard(module: Intercepted, states: torch.Tensor) -> torch.Tensor:
+        return states + torch.empty(2**45, device=states.device).sum()
+
+    register_variant(monkeypatch, "hoarding", lambda inner: Intercepted(inner, hoard))
     worker = RunWorker(CUDA)
-    worker.start(
-        small_request(tmp_path, folder=None, model={"dim": 2**20, "n_layers": 64, "n_heads": 16, "dk": 2**12, "dv": 2**12})
-    )
+    worker.start(small_request(tmp_path, architecture="hoarding", folder=None))
     assert worker.advance()["outcome"] == "oom"
     worker.start(small_request(tmp_path, folder=None))
     assert worker.advance()["outcome"] is None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from orchestrator.document import Node, child_path
+from orchestrator.document import Node, child_path, did_you_mean
 from orchestrator.expression import Expression
 from orchestrator.space.constraint import Budget
 from orchestrator.space.reading.context import Context
@@ -29,7 +29,8 @@ class ReadConstraints:
     measured: list[MeasuredConfiguration] = field(default_factory=list)
 
 
-def read_constraints(context: Context, node: Node | None) -> ReadConstraints:
+def read_constraints(context: Context, node: Node | None, metrics: Collection[str]) -> ReadConstraints:
+    """``metrics`` are those that a measured constraint may name; empty where the task is not known."""
     read = ReadConstraints()
     if node is None or not context.mapping(node, "constraints", "`constraints`"):
         return read
@@ -40,7 +41,7 @@ def read_constraints(context: Context, node: Node | None) -> ReadConstraints:
     if read.budget_node is not None:
         read.budget = _budget(read_section(context, read.budget_node, "constraints.params", ParameterBudgetConfiguration))
     read.require = _require(context, node.get("require"))
-    read.measured = _measured(context, node.get("measured"))
+    read.measured = _measured(context, node.get("measured"), metrics)
     return read
 
 
@@ -56,28 +57,38 @@ def _require(context: Context, node: Node | None) -> list[tuple[Expression, Node
     if node is None:
         return []
     if not isinstance(node.value, list):
-        context.error(node, "constraints.require", f"`require` must be a list of expressions, found {node.kind}", 'such as ["dk <= dim"]')
+        message = f"`require` must be a list of expressions, found {node.kind}"
+        context.error(node, "constraints.require", message, 'such as ["dk <= dim"]')
         return []
     found = []
     for index, item in enumerate(node.items):
         path = child_path("constraints.require", index)
         if not isinstance(item.value, str):
-            context.error(item, path, f"a `require` line must be an expression in quotes, found {item.kind}", 'such as "dk <= dim"')
+            message = f"a `require` line must be an expression in quotes, found {item.kind}"
+            context.error(item, path, message, 'such as "dk <= dim"')
         elif expression := context.expression(item, path, item.value):
             found.append((expression, item, path))
     return found
 
 
-def _measured(context: Context, node: Node | None) -> list[MeasuredConfiguration]:
+def _measured(context: Context, node: Node | None, metrics: Collection[str]) -> list[MeasuredConfiguration]:
     if node is None:
         return []
     if not isinstance(node.value, list):
-        context.error(node, "constraints.measured", f"`measured` must be a list, found {node.kind}", "such as [{metric: …, max: …}]")
+        message = f"`measured` must be a list, found {node.kind}"
+        context.error(node, "constraints.measured", message, "such as [{metric: …, max: …}]")
         return []
-    return [
-        read_section(context, item, child_path("constraints.measured", index), MeasuredConfiguration)
-        for index, item in enumerate(node.items)
-    ]
+    read = []
+    for index, item in enumerate(node.items):
+        path = child_path("constraints.measured", index)
+        section = read_section(context, item, path, MeasuredConfiguration)
+        named = item.get("metric")
+        if named is not None and section.metric and metrics and section.metric not in metrics:
+            near = did_you_mean(section.metric, metrics)
+            hint = f"did you mean `{near}`?" if near else f"known: {', '.join(metrics)}"
+            context.error(named, child_path(path, "metric"), f"there is no metric `{section.metric}`", hint)
+        read.append(section)
+    return read
 
 
 def entries_of_requirement(

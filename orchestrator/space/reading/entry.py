@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from orchestrator.document import Node, child_path, did_you_mean
+from orchestrator.document import Entry, Node, child_path, did_you_mean
 from orchestrator.space.assignment import Field
 from orchestrator.space.reading.context import Context
-from orchestrator.space.reading.value import Gridded, ValueReader, Written, untyped
+from orchestrator.space.reading.slot import untyped
+from orchestrator.space.reading.value import Gridded, ValueReader, Written
 from orchestrator.space.value import Constant
 from trainables.architecture import Architecture
-from trainables.configuration import Configuration, Hyperparameter
+from trainables.configuration import Configuration
 from trainables.registry import RESERVED_ARCHITECTURES, architectures
 from trainables.task import Task
 from trainables.training.configuration import TrainingConfiguration
 
 NOT_YET = "is not available yet"
+NOT_FIELDS = ("architecture", "task", "training")
+"""Keys of an entry that are no fields of its model."""
+
+Placed = Mapping[str, tuple[str, Entry]]
 
 
 @dataclass
@@ -50,9 +55,9 @@ def read_entry(context: Context, name: str, node: Node, key_node: Node, shared: 
     if not context.mapping(node, path, f"the entry `{name}`"):
         return entry
     model_type = entry.architecture.configuration if entry.architecture else None
-    own = {key: (child_path(path, key), found) for key, found in node.entries.items() if key not in ("architecture", "task", "training")}
-    _check_keys(context, own, node, model_type)
-    shared_model = {key: (child_path("model", key), found) for key, found in (shared.model.entries if shared.model else {}).items()}
+    own = {key: found for key, found in _placed(node, path).items() if key not in NOT_FIELDS}
+    _check_keys(context, own, model_type)
+    shared_model = _placed(shared.model, "model") if shared.model else {}
     known = model_type.hyperparameters() if model_type else None
     model = {key: found for key, found in {**shared_model, **own}.items() if known is None or key in known}
     _read_fields(context, entry, "", model, model_type, {})
@@ -79,16 +84,18 @@ def _architecture(context: Context, name: str, node: Node, key_node: Node, path:
     return None
 
 
-Placed = Mapping[str, tuple[str, Any]]
+def _placed(node: Node, path: str) -> dict[str, tuple[str, Entry]]:
+    """The entries of a mapping by key, each with its path."""
+    return {key: (child_path(path, key), entry) for key, entry in node.entries.items()}
 
 
-def _check_keys(context: Context, own: Placed, node: Node, model_type: type[Configuration] | None) -> None:
+def _check_keys(context: Context, own: Placed, model_type: type[Configuration] | None) -> None:
     if model_type is None:
         return
     known = model_type.hyperparameters()
     for key, (path, found) in own.items():
         if key not in known:
-            context.unknown_key(found, path, [*known, "architecture", "task", "training"], "field")
+            context.unknown_key(found, path, [*known, *NOT_FIELDS], "field")
 
 
 def _read_fields(
@@ -109,26 +116,23 @@ def _read_fields(
             continue
         path, found = placed[key]
         if key in defaults:
-            hyperparameter = _with_default(hyperparameter, defaults[key])
-        reader = ValueReader(context, hyperparameter, path, name)
-        value = reader.read(found.node)
+            hyperparameter = replace(hyperparameter, default=defaults[key])
+        reader = ValueReader(context, hyperparameter)
+        value = reader.read(found.node, path, name)
         entry.written[name] = reader.written
         entry.nodes[name] = found.node
         if value is not None:
-            entry.fields[name] = Field(name, hyperparameter, value, written=True)  # type: ignore[arg-type]
+            entry.fields[name] = Field(name, hyperparameter, value, written=True)
 
 
-def _with_default(hyperparameter: Hyperparameter, default: Any) -> Hyperparameter:
-    from dataclasses import replace
-
-    return replace(hyperparameter, default=default)
-
-
-def _merged(context: Context, shared: Node | None, shared_path: str, own: Node | None, own_path: str) -> dict[str, tuple[str, Any]]:
-    merged: dict[str, tuple[str, Any]] = {}
+def _merged(
+    context: Context, shared: Node | None, shared_path: str, own: Node | None, own_path: str
+) -> dict[str, tuple[str, Entry]]:
+    """The entries of two mappings, the own ones over the shared ones."""
+    merged: dict[str, tuple[str, Entry]] = {}
     for node, path in ((shared, shared_path), (own, own_path)):
         if node is not None and context.mapping(node, path, f"`{path}`"):
-            merged |= {key: (child_path(path, key), found) for key, found in node.entries.items()}
+            merged |= _placed(node, path)
     return merged
 
 
@@ -136,7 +140,8 @@ def _read_task(context: Context, entry: ReadEntry, shared: Shared, node: Node, p
     own = node.get("task")
     if own is not None and own.get("name") is not None:
         named = own.entries["name"]
-        context.error(named.key_node, child_path(path, "task.name"), "all entries of a sweep share one task", "put `name` into the shared `task`")
+        hint = "put `name` into the shared `task`"
+        context.error(named.key_node, child_path(path, "task.name"), "all entries of a sweep share one task", hint)
     task_node = shared.task if shared.task and isinstance(shared.task.value, dict) else None
     placed = _merged(context, task_node, "task", own, child_path(path, "task"))
     placed.pop("name", None)
@@ -170,7 +175,8 @@ def _refuse_training_without_epochs(context: Context, entry: ReadEntry, placed: 
     for key, (path, found) in placed.items():
         read = entry.fields.get(f"training.{key}")
         if read and not isinstance(read.value, Constant):
-            context.error(found.node, path, f"`{key}` cannot be searched: `epochs: 0` only evaluates", "give a constant, or train")
+            message = f"`{key}` cannot be searched: `epochs: 0` only evaluates"
+            context.error(found.node, path, message, "give a constant, or train")
 
 
 def gridded(entry: ReadEntry) -> dict[str, Gridded]:

@@ -39,7 +39,8 @@ def _check_cycles(context: Context, entry: ReadEntry) -> None:
         if cycle and not reported & set(cycle):
             reported |= set(cycle)
             written = entry.written[name][0]
-            context.error(written.node, written.path, f"the expressions go round in a circle: {' → '.join(cycle)}", "give one of them a value")
+            message = f"the expressions go round in a circle: {' → '.join(cycle)}"
+            context.error(written.node, written.path, message, "give one of them a value")
 
 
 def _cycle_from(start: str, needs: Mapping[str, set[str]]) -> list[str] | None:

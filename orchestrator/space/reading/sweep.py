@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.document import Diagnostics, Document, Node, SearchSpaceError, child_path, did_you_mean, read_document
-from orchestrator.space.assignment import Field
+from orchestrator.document import Diagnostics, Document, Entry, Node, SearchSpaceError, child_path, did_you_mean, read_document
+from orchestrator.space.assignment import Assignment, Field
 from orchestrator.space.constraint import HardConstraint, require
 from orchestrator.space.metrics import objective_metrics
 from orchestrator.space.reading.constraints import ReadConstraints, entries_of_requirement, read_constraints
@@ -23,9 +23,10 @@ from orchestrator.space.sections import NAME_PATTERN, SECTIONS, ObjectiveConfigu
 from orchestrator.space.specification import EntrySpecification, Objective, SweepSpecification
 from orchestrator.space.study_space import StudySpace
 from orchestrator.space.value import Constant
-from trainables.configuration import Configuration
+from trainables.configuration import Configuration, Rule
 from trainables.registry import RESERVED_TASKS, tasks
 from trainables.task import Task
+from trainables.training.configuration import TrainingConfiguration
 
 TOP_LEVEL = ("name", "task", "model", "architectures", "training", "constraints", *SECTIONS)
 
@@ -60,11 +61,12 @@ class _Reader:
                 self.context.unknown_key(entry, key, TOP_LEVEL)
         shared = Shared(self._task(), self.root.get("task"), self._mapping("model"), self._mapping("training"))
         entries = self._entries(shared)
-        for entry in entries:
-            if entry.architecture and shared.task_type:
-                check_references(self.context, entry)
+        for read in entries:
+            if read.architecture and shared.task_type:
+                check_references(self.context, read)
         self._check_model_keys(shared, entries)
-        constraints = read_constraints(self.context, self.root.get("constraints"))
+        metrics = objective_metrics(shared.task_type) if shared.task_type else {}
+        constraints = read_constraints(self.context, self.root.get("constraints"), metrics)
         holds = {item[0].text: entries_of_requirement(self.context, item, entries) for item in constraints.require}
         sections = {name: self._section(name, wanted) for name, wanted in SECTIONS.items()}
         objective = self._objective(shared.task_type, sections["objective"])
@@ -107,7 +109,8 @@ class _Reader:
         named = node if node is None or isinstance(node.value, str) else node.get("name")
         if named is None:
             place = node or self.root
-            self.context.error(place, "task", "the task has no name", f"write task: {{name: NAME, …}}; known: {', '.join(tasks())}")
+            hint = f"write task: {{name: NAME, …}}; known: {', '.join(tasks())}"
+            self.context.error(place, "task", "the task has no name", hint)
             return None
         known = tasks()
         if isinstance(named.value, str) and named.value in known:
@@ -123,7 +126,8 @@ class _Reader:
     def _entries(self, shared: Shared) -> list[ReadEntry]:
         node = self._mapping("architectures")
         if node is None or not node.entries:
-            self.context.error(node or self.root, "architectures", "no architecture is named", "write architectures: {gpt: {…}, …}")
+            hint = "write architectures: {gpt: {…}, …}"
+            self.context.error(node or self.root, "architectures", "no architecture is named", hint)
             return []
         entries = []
         for name, entry in node.entries.items():
@@ -189,8 +193,6 @@ class _Reader:
 
 def _shorthand(node: Node) -> Node:
     """``scheduler: none`` as ``scheduler: {name: none}``."""
-    from orchestrator.document import Entry
-
     return Node({"name": Entry("name", node, node)}, node.line, node.column)
 
 
@@ -232,22 +234,13 @@ def _cell_name(entry: str, grid: dict[str, Any]) -> str:
 
 def _rules(space: StudySpace) -> list[HardConstraint]:
     """The rules of the architecture, of the task, of the training and of the pair, as hard constraints."""
-    from trainables.training.configuration import TrainingConfiguration
+    model, task = space.model_namespace, space.task_namespace
+    own = [(rule, (model,)) for rule in space.architecture.configuration.rules]
+    own += [(rule, (task,)) for rule in space.task_type.configuration_type.rules]
+    own += [(rule, (space.training_namespace,)) for rule in TrainingConfiguration.rules]
+    pair = [(rule, (model, task)) for rule in space.architecture.pair_rules]
+    return [_hard(rule, namespaces) for rule, namespaces in [*own, *pair]]
 
-    model = [
-        HardConstraint(rule.message, lambda a, rule=rule: rule.holds(space.model_namespace(a)))  # type: ignore[misc]
-        for rule in space.architecture.configuration.rules
-    ]
-    task = [
-        HardConstraint(rule.message, lambda a, rule=rule: rule.holds(space.task_namespace(a)))  # type: ignore[misc]
-        for rule in space.task_type.configuration_type.rules
-    ]
-    training = [
-        HardConstraint(rule.message, lambda a, rule=rule: rule.holds(a.namespace("training.", TrainingConfiguration)))  # type: ignore[misc]
-        for rule in TrainingConfiguration.rules
-    ]
-    pair = [
-        HardConstraint(rule.message, lambda a, rule=rule: rule.holds(space.model_namespace(a), space.task_namespace(a)))  # type: ignore[misc]
-        for rule in space.architecture.pair_rules
-    ]
-    return model + task + training + pair
+
+def _hard(rule: Rule, namespaces: tuple[Callable[[Assignment], Any], ...]) -> HardConstraint:
+    return HardConstraint(rule.message, lambda assignment: rule.holds(*(namespace(assignment) for namespace in namespaces)))

@@ -1,0 +1,115 @@
+"""Reads ranges and choices: ``{int: [lo, hi]}``, ``{float: [lo, hi]}``, ``{choice: […]}``."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from orchestrator.document import child_path
+from orchestrator.space.dimension import ChoiceDimension, Dimension, FloatDimension, IntegerDimension
+from orchestrator.space.reading.context import Context
+from orchestrator.space.reading.slot import Slot
+from trainables.configuration import Hyperparameter, convert
+
+
+class Mistake(Exception):
+    """Reading stopped here; the mistake has been reported."""
+
+
+class DimensionReader:
+    """Reads the dimensions of one field; every method raises :class:`Mistake` once it has reported one."""
+
+    def __init__(self, context: Context, field: Hyperparameter) -> None:
+        self._context = context
+        self._field = field
+
+    def read(self, slot: Slot, kind: str) -> Dimension:
+        """The dimension of ``kind`` (``int``, ``float`` or ``choice``) that stands in the slot."""
+        if kind == "choice":
+            return ChoiceDimension(slot.name, self.choices(slot.child(kind)))
+        number = int if kind == "int" else float
+        low, high = self._ends(slot, kind, number)
+        self._demand_type(slot, number)
+        step, log = self._option(slot, "step", number), bool(self._option(slot, "log", bool))
+        self._demand_scale(slot, kind, low, step, log)
+        if kind == "int":
+            return IntegerDimension(slot.name, low, high, step=step or 1, log=log)
+        return FloatDimension(slot.name, low, high, step=step, log=log)
+
+    def choices(self, slot: Slot) -> tuple[Any, ...]:
+        """A list of different values, at least one."""
+        if not slot.node.items:
+            raise self.wrong(slot, f"expected a list with at least one value, found {slot.node.kind}", "such as [1, 2, 4]")
+        places = [Slot(item, child_path(slot.path, i), slot.name, slot.wanted) for i, item in enumerate(slot.node.items)]
+        read = [self.constant(place) for place in places]
+        for index, value in enumerate(read):
+            if any(type(value) is type(other) and value == other for other in read[:index]):
+                raise self.wrong(places[index], f"the value {value!r} is there twice", "remove one")
+        return tuple(read)
+
+    def constant(self, slot: Slot) -> Any:
+        """A plain value of the wanted type and in the field's range."""
+        value = self._converted(slot)
+        if problem := self._field.problem_with(value):
+            raise self.wrong(slot, f"`{self._field.name}` {problem}", self._field.meaning)
+        return value
+
+    def wrong(self, slot: Slot, message: str, hint: str = "") -> Mistake:
+        """Reports a mistake; to be raised."""
+        self._context.error(slot.node, slot.path, message, hint)
+        return Mistake()
+
+    def _converted(self, slot: Slot) -> Any:
+        try:
+            return slot.node.plain() if slot.wanted is Any else convert(slot.node.plain(), slot.wanted)
+        except ValueError as error:
+            hint = "to search over a list, write {choice: […]}" if slot.node.kind == "list" else self._field.meaning
+            raise self.wrong(slot, f"`{self._field.name}`: {error}", hint) from None
+
+    def _ends(self, slot: Slot, kind: str, number: type) -> tuple[Any, Any]:
+        ends = slot.child(kind)
+        if len(ends.node.items) != 2:
+            raise self.wrong(ends, f"`{kind}` needs two ends", f"such as {{{kind}: [lo, hi]}}")
+        low, high = (self._end(ends.item(index), number) for index in range(2))
+        if low > high:
+            raise self.wrong(ends, f"the range is upside down: {low:g} > {high:g}", f"write [{high:g}, {low:g}]")
+        return low, high
+
+    def _end(self, slot: Slot, number: type) -> Any:
+        try:
+            value = convert(slot.node.plain(), number)
+        except ValueError as error:
+            raise self.wrong(slot, str(error), "for real numbers use `float`" if number is int else "") from None
+        if not math.isfinite(value):
+            raise self.wrong(slot, f"an end must be finite, got {slot.node.text}")
+        if problem := self._field.problem_with(value):
+            raise self.wrong(slot, f"`{self._field.name}` {problem}", self._field.meaning)
+        return value
+
+    def _demand_type(self, slot: Slot, number: type) -> None:
+        try:
+            slot.wanted is Any or convert(1 if number is int else 1.5, slot.wanted)
+        except ValueError:
+            kind, hint = ("whole", "use {choice: […]}") if number is int else ("real", "use {int: [lo, hi]} or {choice: […]}")
+            message = f"`{self._field.name}` is {slot.wanted_text}; it cannot be drawn from {kind} numbers"
+            raise self.wrong(slot, message, hint) from None
+
+    def _option(self, slot: Slot, key: str, wanted: type) -> Any:
+        """``step`` or ``log``; None where it is not written."""
+        if key not in slot.node.entries:
+            return None
+        place = slot.child(key)
+        try:
+            value = convert(place.node.plain(), wanted)
+        except ValueError as error:
+            raise self.wrong(place, f"`{key}`: {error}") from None
+        if key == "step" and value <= 0:
+            raise self.wrong(place, f"a step must be greater than 0, got {value:g}")
+        return value
+
+    def _demand_scale(self, slot: Slot, kind: str, low: float, step: float | None, log: bool) -> None:
+        if log and low <= 0:
+            message = f"a log range cannot touch zero, got {low:g}"
+            raise self.wrong(slot.child(kind).item(0), message, "start above 0, or drop `log`")
+        if log and step is not None:
+            raise self.wrong(slot.child("step"), "`step` and `log` exclude each other", "drop one, or use {choice: […]}")
