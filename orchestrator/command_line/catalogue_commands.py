@@ -36,7 +36,7 @@ def count(
     architecture: Annotated[str, typer.Argument(metavar="ARCHITECTURE", help="such as gpt", show_default=False)],
     values: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]…", help="fields such as dim=64 task.vocab_size=512; task=NAME", show_default=False),
+        typer.Argument(metavar="KEY=VALUE", help="fields such as dim=64 task.vocab_size=512; task=NAME", show_default=False),
     ] = None,
     as_json: AsJson = False,
 ) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Literal
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
@@ -15,7 +16,7 @@ from orchestrator.catalogue.value_schema import plain_schema, value_schema
 from orchestrator.document import Diagnostics, Source, parse_value
 from orchestrator.space.reading.context import Context, quantity
 from orchestrator.space.reading.value import ValueReader
-from trainables.configuration import Hyperparameter, convert
+from trainables.configuration import Hyperparameter, convert, describe_type
 
 TYPES = [
     *(int, float, bool, str, dict[str, Any], Literal["none", "rope"], list[int], list[float], list[list[int]]),
@@ -37,7 +38,8 @@ plain_values = st.recursive(
 
 def ranges(kind: str) -> st.SearchStrategy[dict[str, Any]]:
     options = {"step": numbers, "log": st.booleans(), "when": st.sampled_from(["y > 1", "true", 1])}
-    return st.fixed_dictionaries({kind: st.lists(numbers, min_size=2, max_size=2)}, optional=options)
+    ends = st.lists(numbers, min_size=2, max_size=2).map(sorted)
+    return st.fixed_dictionaries({kind: ends}, optional=options)
 
 
 def dimensions(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -56,7 +58,19 @@ def converts(field: Hyperparameter, value: Any) -> bool:
         return False
 
 
-@settings(max_examples=400, deadline=None)
+SCALARS = [None, True, "none", "auto", "4M", *range(-2, 3), 8, 9, -1.0, -0.5, 0.0, 0.25, 0.5, 1.0, 8.0, 8.5, {}, []]
+
+
+@pytest.mark.parametrize("limits", LIMITS, ids=str)
+@pytest.mark.parametrize("wanted", TYPES, ids=describe_type)
+def test_the_schema_of_scalars_agrees_with_their_conversion(wanted, limits):
+    field = Hyperparameter(name="x", type=wanted, default=None, meaning="", **limits)
+    validator = Draft202012Validator(plain_schema(wanted, bounds(field)))
+    for value in [*SCALARS, *([scalar] for scalar in SCALARS)]:
+        assert validator.is_valid(value) == converts(field, value), value
+
+
+@settings(max_examples=200, deadline=None)
 @given(fields, plain_values)
 def test_the_schema_of_plain_values_agrees_with_their_conversion(field, value):
     valid = Draft202012Validator(plain_schema(field.type, bounds(field))).is_valid(value)
@@ -87,24 +101,31 @@ def read(field: Hyperparameter, value: Any) -> bool:
     return diagnostics.ok
 
 
-@settings(max_examples=600, deadline=None)
+def valid(field: Hyperparameter, value: Any) -> bool:
+    definitions = Definitions()
+    schema = value_schema(definitions, field)
+    return Draft202012Validator({**schema, "$defs": definitions.collected()}).is_valid(value)
+
+
+@settings(max_examples=400, deadline=None)
 @given(fields, written_values)
 def test_the_schema_takes_every_value_that_the_reader_takes(field, value):
-    if read(field, value):
-        definitions = Definitions()
-        schema = value_schema(definitions, field)
-        assert Draft202012Validator({**schema, "$defs": definitions.collected()}).is_valid(value)
+    assert valid(field, value) or not read(field, value)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from([int, float, int | None]), st.sampled_from(LIMITS), ranges("int") | ranges("float"))
+def test_the_schema_takes_every_range_that_the_reader_takes(wanted, limits, value):
+    field = Hyperparameter(name="x", type=wanted, default=None, meaning="", **limits)
+    assert valid(field, value) or not read(field, value)
 
 
 def test_the_grammar_of_a_list_field():
     field = Hyperparameter(name="levels", type=list[int], default=[8], meaning="", minimum=1)
-    definitions = Definitions()
-    schema = value_schema(definitions, field)
-    validator = Draft202012Validator({**schema, "$defs": definitions.collected()})
     repeated = {"list": {"int": [4, 64], "log": True}, "length": {"choice": [2, 5]}, "equal": True}
     for accepted in ([8, 4], repeated, [{"int": [32, 1024]}, "${levels[0] // 4}"], {"choice": [[1, 2], [3]]}, "${[1, 2]}"):
-        assert validator.is_valid(accepted), accepted
+        assert valid(field, accepted), accepted
         assert read(field, accepted), accepted
     for refused in (8, [0], [[8]], {"list": 8}, {**repeated, "length": 0}, {"int": [1, 2]}, [{"grid": [1, 2]}], {"choice": [1]}):
-        assert not validator.is_valid(refused), refused
+        assert not valid(field, refused), refused
         assert not read(field, refused), refused

@@ -39,7 +39,8 @@ class DimensionReader:
     def choices(self, slot: Slot) -> tuple[Any, ...]:
         """A list of different values, at least one."""
         if not slot.node.items:
-            raise self.wrong(slot, f"expected a list with at least one value, found {slot.node.kind}", "such as [1, 2, 4]")
+            found = "an empty one" if slot.node.kind == "list" else slot.node.kind
+            raise self.wrong(slot, f"expected a list with at least one value, found {found}", "such as [1, 2, 4]")
         places = [Slot(item, child_path(slot.path, i), slot.name, slot.wanted) for i, item in enumerate(slot.node.items)]
         read = [self.constant(place) for place in places]
         for index, value in enumerate(read):
@@ -63,8 +64,12 @@ class DimensionReader:
         try:
             return slot.node.plain() if slot.wanted is Any else convert(slot.node.plain(), slot.wanted)
         except ValueError as error:
-            hint = "to search over a list, write {choice: […]}" if slot.node.kind == "list" else self._field.meaning
-            raise self.wrong(slot, f"`{self._field.name}`: {error}", hint) from None
+            raise self.wrong(slot, f"`{self._field.name}`: {error}", self._type_hint(slot)) from None
+
+    def _type_hint(self, slot: Slot) -> str:
+        if slot.node.kind == "list":
+            return "to search over a list, write {choice: […]}"
+        return "write true or false; yes, no, on and off are text" if slot.wanted is bool else self._field.meaning
 
     def _ends(self, slot: Slot, kind: str, number: type) -> tuple[Any, Any]:
         ends = slot.child(kind)
@@ -79,9 +84,9 @@ class DimensionReader:
         try:
             value = convert(slot.node.plain(), number)
         except ValueError as error:
-            raise self.wrong(slot, str(error), "for real numbers use `float`" if number is int else "") from None
+            raise self.wrong(slot, str(error), _end_hint(slot, number)) from None
         if not math.isfinite(value):
-            raise self.wrong(slot, f"an end must be finite, got {slot.node.text}")
+            raise self.wrong(slot, f"an end must be finite, got {slot.node.text}", "give the last value to try")
         if problem := self._field.problem_with(value):
             raise self.wrong(slot, f"`{self._field.name}` {problem}", self._field.meaning)
         return value
@@ -102,9 +107,9 @@ class DimensionReader:
         try:
             value = convert(place.node.plain(), wanted)
         except ValueError as error:
-            raise self.wrong(place, f"`{key}`: {error}") from None
+            raise self.wrong(place, f"`{key}`: {error}", "correct it, or leave it out") from None
         if key == "step" and value <= 0:
-            raise self.wrong(place, f"a step must be greater than 0, got {value:g}")
+            raise self.wrong(place, f"a step must be greater than 0, got {value:g}", "correct it, or leave it out")
         return value
 
     def _demand_scale(self, slot: Slot, kind: str, low: float, step: float | None, log: bool) -> None:
@@ -113,3 +118,9 @@ class DimensionReader:
             raise self.wrong(slot.child(kind).item(0), message, "start above 0, or drop `log`")
         if log and step is not None:
             raise self.wrong(slot.child("step"), "`step` and `log` exclude each other", "drop one, or use {choice: […]}")
+
+
+def _end_hint(slot: Slot, number: type) -> str:
+    if "${" in slot.node.text:
+        return "an end is a plain number; bound a dimension by another one in `require`"
+    return "for real numbers use `float`" if number is int else "such as [1e-4, 1e-2]"
