@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -136,7 +137,21 @@ def ui(
         print(f"this tracking server has its own UI: {uri}")
         return DONE
     print(f"MLflow UI: http://127.0.0.1:{port} (Ctrl-C ends it)", file=sys.stderr)
+    print("all runs side by side: search for  tags.`memsweep.kind` = 'run'", file=sys.stderr)
     arguments = ["--backend-store-uri", uri, "--artifacts-destination", str(home / "mlartifacts")]
-    arguments += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    arguments += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--uvicorn-opts", "--log-level warning"]
+    return _serve([sys.executable, "-m", "mlflow", "server", *arguments])
+
+
+def _serve(command: list[str]) -> int:
+    """Runs a server in a process group of its own until it ends or Ctrl-C, and leaves none of its processes behind."""
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    return subprocess.run([sys.executable, "-m", "mlflow", "server", *arguments], env=environment).returncode
+    server = subprocess.Popen(command, env=environment, start_new_session=True)
+    try:
+        return server.wait()
+    except KeyboardInterrupt:
+        return DONE
+    finally:
+        if server.poll() is None:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait()

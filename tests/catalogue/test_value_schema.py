@@ -97,7 +97,7 @@ def read(field: Hyperparameter, value: Any) -> bool:
     diagnostics = Diagnostics("test")
     node = parse_value(source, diagnostics)
     assert node is not None
-    ValueReader(Context(source, diagnostics), field, "x", "x").read(node)
+    ValueReader(Context(source, diagnostics), field).read(node, "x", "x")
     return diagnostics.ok
 
 

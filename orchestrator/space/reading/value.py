@@ -120,7 +120,8 @@ class ValueReader:
         if kind == "grid":
             raise self._dimensions.wrong(slot, "`grid` splits a whole field, not an item of a list", "use {choice: […]} here")
         if "when" in slot.node.entries:
-            raise self._dimensions.wrong(slot.child("when"), "`when` belongs to a whole field, not to an item of a list", "vary the list's `length`")
+            message = "`when` belongs to a whole field, not to an item of a list"
+            raise self._dimensions.wrong(slot.child("when"), message, "vary the list's `length`")
         return Searched(self._dimensions.read(slot, kind), guards)
 
     def _demand_keys(self, slot: Slot, kind: str) -> None:
@@ -147,7 +148,8 @@ class ValueReader:
 
     def _repeated(self, slot: Slot, guards: tuple[Guard, ...]) -> Value:
         if list_item_type(slot.wanted) is None:
-            raise self._dimensions.wrong(slot, f"`{self._field.name}` is no list: expected {slot.wanted_text}", "leave out `list` and `length`")
+            message = f"`{self._field.name}` is no list: expected {slot.wanted_text}"
+            raise self._dimensions.wrong(slot, message, "leave out `list` and `length`")
         if "length" not in slot.node.entries:
             raise self._dimensions.wrong(slot, "a `list` needs a `length`", "such as {list: {int: [4, 64]}, length: 3}")
         length, equal = self._length(slot.child("length")), self._equal(slot)
@@ -170,7 +172,8 @@ class ValueReader:
     def _equal(self, slot: Slot) -> bool:
         node = slot.node.get("equal")
         if node is not None and not isinstance(node.value, bool):
-            raise self._dimensions.wrong(slot.child("equal"), f"`equal` must be true or false, found {node.kind}", "write equal: true")
+            message = f"`equal` must be true or false, found {node.kind}"
+            raise self._dimensions.wrong(slot.child("equal"), message, "write equal: true")
         return bool(node and node.value)
 
 
