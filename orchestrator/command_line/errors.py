@@ -15,9 +15,10 @@ def user_errors() -> tuple[type[Exception], ...]:
     from orchestrator.ray_executor.resources import ResourceError
     from orchestrator.record import JournalError
     from orchestrator.space.reading.overrides import OverrideError
+    from orchestrator.space.specification import WrongName
     from orchestrator.tracking import SpoolInUseError
 
     return (
-        SearchSpaceError, SweepExists, ResourceError, JournalError, OverrideError, SpoolInUseError,
+        SearchSpaceError, SweepExists, ResourceError, JournalError, OverrideError, SpoolInUseError, WrongName,
         FileNotFoundError, PermissionError, NotADirectoryError,
     )  # fmt: skip

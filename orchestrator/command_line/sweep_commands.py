@@ -53,9 +53,10 @@ def run(
     from orchestrator.command_line.progress import ProgressPrinter, is_interactive
     from orchestrator.launch import LaunchOptions, launch
     from orchestrator.space.reading import read_search_space
+    from orchestrator.space.specification import renamed
 
-    sets = [*(overrides or ()), *([f"search.trials={trials}"] if trials else []), *([f"name={name}"] if name else [])]
-    specification = read_search_space(space, sets)
+    sets = [*(overrides or ()), *([f"search.trials={trials}"] if trials else [])]
+    specification = renamed(read_search_space(space, sets), name)
     _, diagnostics = check_feasibility(specification)
     diagnostics.raise_if_any(specification.source)
     if not yes and is_interactive() and not _confirmed(specification, storage):

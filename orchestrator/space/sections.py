@@ -9,6 +9,7 @@ from trainables.configuration import Configuration, Rule, hyperparameter
 from trainables.counts import SCOPES
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+NAME_RULE = "letters, digits, `.`, `_` and `-`, at most 64, beginning with a letter or digit"
 
 
 @dataclass(frozen=True, kw_only=True)

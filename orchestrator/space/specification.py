@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from orchestrator.document import Source
 from orchestrator.space.sections import (
+    NAME_PATTERN,
+    NAME_RULE,
     CheckpointsConfiguration,
     MeasuredConfiguration,
     ResourcesConfiguration,
@@ -39,6 +42,10 @@ class EntrySpecification:
     name: str
     architecture: str
     cells: tuple[StudySpace, ...]
+
+
+class WrongName(ValueError):
+    """This cannot be the name of a sweep."""
 
 
 @dataclass(frozen=True)
@@ -74,3 +81,16 @@ class SweepSpecification:
         if self.search.trials is None and self.search.sampler != "grid":
             return 20
         return self.search.trials
+
+
+def renamed(specification: SweepSpecification, name: str | None) -> SweepSpecification:
+    """The same sweep under another name, where one is given.
+
+    Raises:
+        WrongName: it does not match the pattern of names.
+    """
+    if name is None:
+        return specification
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise WrongName(f"`{name}` cannot be a name: {NAME_RULE}")
+    return replace(specification, name=name)

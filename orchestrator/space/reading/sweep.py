@@ -19,7 +19,7 @@ from orchestrator.space.reading.entry import NOT_YET, ReadEntry, Shared, gridded
 from orchestrator.space.reading.overrides import apply_overrides
 from orchestrator.space.reading.references import check_references
 from orchestrator.space.reading.section import read_section
-from orchestrator.space.sections import NAME_PATTERN, SECTIONS, ObjectiveConfiguration
+from orchestrator.space.sections import NAME_PATTERN, NAME_RULE, SECTIONS, ObjectiveConfiguration
 from orchestrator.space.specification import EntrySpecification, Objective, SweepSpecification
 from orchestrator.space.study_space import StudySpace
 from orchestrator.space.value import Constant
@@ -93,8 +93,7 @@ class _Reader:
         if node is None:
             return re.sub(r"[^A-Za-z0-9._-]", "-", Path(self.document.source.name).stem)[:64] or "sweep"
         if not isinstance(node.value, str) or not re.fullmatch(NAME_PATTERN, node.value):
-            hint = "letters, digits, `.`, `_` and `-`, at most 64, beginning with a letter or digit"
-            self.context.error(node, "name", f"this cannot be a name: {node.text or node.kind}", hint)
+            self.context.error(node, "name", f"this cannot be a name: {node.text or node.kind}", NAME_RULE)
             return "sweep"
         return node.value
 
@@ -132,8 +131,7 @@ class _Reader:
         entries = []
         for name, entry in node.entries.items():
             if not re.fullmatch(NAME_PATTERN, name):
-                hint = "letters, digits, `.`, `_` and `-`, at most 64, beginning with a letter or digit"
-                self.context.error(entry.key_node, "architectures", f"this cannot be the name of an entry: {name!r}", hint)
+                self.context.error(entry.key_node, "architectures", f"this cannot be the name of an entry: {name!r}", NAME_RULE)
             entries.append(read_entry(self.context, name, entry.node, entry.key_node, shared))
         for read in entries:
             self._check_kind(read, shared.task_type)
