@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.expression import ExpressionError, NotVectorisable
+from orchestrator.expression import Expression, ExpressionError, NotVectorisable, evaluate
 from orchestrator.space.dimension import Dimension
+from orchestrator.space.distinct import evaluate_distinct
 from orchestrator.space.value import Value, is_derived
 from trainables.configuration import Configuration, Hyperparameter, convert
 
@@ -71,15 +72,41 @@ class Assignment:
         except KeyError:
             raise NotDrawn(dimension.name) from None
 
+    def evaluate(self, expression: Expression) -> Any:
+        """The value of an expression over the fields; of many candidates those for which it has none become not ``valid``.
+
+        Raises:
+            Infeasible: a single candidate, and it has no value.
+            NotVectorisable: it cannot be had for many candidates at once.
+        """
+        values, known = self._evaluated(expression)
+        self.valid = self.valid & known
+        return values
+
+    def holds(self, expression: Expression) -> Any:
+        """Whether an expression is true (a truth value, or an array of them); one that has no value is not."""
+        try:
+            values, known = self._evaluated(expression)
+        except Infeasible:
+            return False
+        if not isinstance(values, np.ndarray):
+            return bool(values)
+        return (values != "" if values.dtype.kind == "U" else values.astype(bool)) & known
+
+    def _evaluated(self, expression: Expression) -> tuple[Any, Any]:
+        try:
+            return evaluate(expression, self.lookup), True
+        except NotVectorisable:
+            return evaluate_distinct(expression, self.lookup)
+        except ExpressionError as error:
+            raise Infeasible(str(error)) from error
+
     def namespace(self, scope: str, configuration_type: type[Configuration]) -> Namespace:
         """The fields of one scope (``""``, ``"task."``, ``"training."``) as attributes."""
         return Namespace(self, scope, configuration_type)
 
     def _resolve(self, field: Field) -> Any:
-        try:
-            value = field.value.resolve(self)
-        except ExpressionError as error:
-            raise Infeasible(f"{field.name}: {error}") from error
+        value = field.value.resolve(self)
         return self._checked(field.hyperparameter, value) if field.derived else value
 
     def _checked(self, hyperparameter: Hyperparameter, value: Any) -> Any:

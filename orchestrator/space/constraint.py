@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.expression import Expression, ExpressionError, evaluate
-from orchestrator.space.assignment import Assignment, Infeasible
+from orchestrator.expression import Expression
+from orchestrator.space.assignment import Assignment
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,4 @@ class HardConstraint:
 
 def require(expression: Expression) -> HardConstraint:
     """A ``require`` line; a candidate for which it has no value (a division by zero, say) does not meet it."""
-
-    def holds(assignment: Assignment) -> Any:
-        try:
-            return evaluate(expression, assignment.lookup)
-        except ExpressionError as error:
-            raise Infeasible(str(error)) from error
-
-    return HardConstraint(f"require: {expression.text}", holds)
+    return HardConstraint(f"require: {expression.text}", lambda assignment: assignment.holds(expression))

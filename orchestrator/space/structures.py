@@ -172,6 +172,7 @@ class _Search:
         self.exact = self.total <= EXACT_LIMIT and all(dimension.size for dimension in dimensions)
         self.generator = np.random.default_rng(seed)
         self.evaluator = _Evaluator(space, dimensions)
+        self.evaluated = 0
         self.structures = 0
         self.found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self.misses: list[tuple[float, int, np.ndarray]] = []
@@ -182,10 +183,11 @@ class _Search:
         known = sum(len(counts) for _, counts, _ in self.found)
         if self.exact:
             return self._result(self.structures, known)
-        share = known / max(1, self.structures)
+        drawn, canonical = self.evaluated, self.structures
         if known < 1000:
             self._climb()
-        return self._result(self.total, round(share * self.total) or sum(len(c) for _, c, _ in self.found))
+        estimate = round(known / drawn * self.total) or sum(len(counts) for _, counts, _ in self.found)
+        return self._result(round(canonical / drawn * self.total), estimate)
 
     def _enumerated(self) -> Iterator[np.ndarray]:
         for start in range(0, self.total, _CHUNK):
@@ -195,14 +197,14 @@ class _Search:
     def _sampled(self) -> Iterator[np.ndarray]:
         drawn = 0
         while drawn < _SAMPLED_POINTS and sum(len(c) for _, c, _ in self.found) < _POOL_LIMIT:
-            rows = [self.generator.choice(d.lattice_size, _CHUNK, p=d.weights()) for d in self.dimensions]
-            yield np.stack(rows, axis=1)
+            yield np.stack([self.generator.integers(0, size, _CHUNK) for size in self.sizes], axis=1)
             drawn += _CHUNK
 
     def _take(self, indices: np.ndarray) -> np.ndarray:
         """Keeps the feasible rows; returns each row's distance to the budget (infinite where another rule is broken)."""
         seen = self.evaluator.evaluate(indices)
         admitted = seen.met & seen.canonical
+        self.evaluated += len(indices)
         self.structures += int(seen.canonical.sum())
         budget = self.space.budget
         distance = np.asarray(budget.distance(seen.counts) if budget else np.zeros(len(indices)), dtype=float)

@@ -85,7 +85,10 @@ class StudySpace:
 
     def active(self, name: str, drawn: Mapping[str, Any]) -> bool:
         """Whether dimension ``name`` is searched, given values for the dimensions that its guards look at."""
-        return bool(self.searched[name].active(Assignment(self.fields, drawn)))
+        try:
+            return bool(self.searched[name].active(Assignment(self.fields, drawn)))
+        except Infeasible:
+            return False
 
     def resolve(self, drawn: Mapping[str, Any]) -> Configuration:
         """The complete configuration of one candidate."""

@@ -12,14 +12,16 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from orchestrator.expression import Expression, NotVectorisable, evaluate
+from orchestrator.expression import Expression, NotVectorisable
 from orchestrator.space.dimension import Dimension
 
 
 class Lookup(Protocol):
     """Where values find the others: field names and dimensions of one assignment."""
 
-    def lookup(self, name: str) -> Any: ...
+    def evaluate(self, expression: Expression) -> Any: ...
+
+    def holds(self, expression: Expression) -> Any: ...
 
     def drawn(self, dimension: Dimension) -> Any: ...
 
@@ -50,7 +52,7 @@ class Computed:
     expression: Expression
 
     def resolve(self, assignment: Lookup) -> Any:
-        return evaluate(self.expression, assignment.lookup)
+        return assignment.evaluate(self.expression)
 
     def parts(self) -> Iterator[Value]:
         yield self
@@ -58,12 +60,12 @@ class Computed:
 
 @dataclass(frozen=True)
 class ExpressionGuard:
-    """``when: "…"``."""
+    """``when: "…"``; an expression that has no value does not hold."""
 
     expression: Expression
 
     def holds(self, assignment: Lookup) -> Any:
-        return evaluate(self.expression, assignment.lookup)
+        return assignment.holds(self.expression)
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Searched:
         """Whether it is searched in this assignment (a truth value, or an array of them)."""
         active: Any = True
         for guard in self.guards:
-            active = active & _truth(guard.holds(assignment))
+            active = active & guard.holds(assignment)
             if active is False:
                 return False
         return active
@@ -155,7 +157,3 @@ def searched_parts(value: Value) -> Iterator[Searched]:
 def is_derived(value: Value) -> bool:
     """Whether the value, or something inside it, is computed, so that it is known only once dimensions are."""
     return any(isinstance(part, Computed) for part in value.parts())
-
-
-def _truth(value: Any) -> Any:
-    return value.astype(bool) if isinstance(value, np.ndarray) else bool(value)

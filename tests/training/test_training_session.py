@@ -227,3 +227,14 @@ def test_a_small_model_learns(tmp_path: Path) -> None:
     )
     report = to_the_end(started(request, CPU))[-1]
     assert report.metrics["val/accuracy"] >= 0.99 and report.metrics["solved_epoch"] == report.progress
+
+
+def test_when_it_was_solved_is_remembered_across_a_checkpoint(tmp_path: Path) -> None:
+    request = small_request(tmp_path, task_values={"target_accuracy": 1e-9}, training={"epochs": 2, "lr": 0.01})
+    first, second = started(request), started(request)
+    first._solved = {"solved_epoch": 1.0, "time/to_target_s": 0.25}
+    first.step()
+    first.save(tmp_path / "c.pt")
+    second.load(tmp_path / "c.pt")
+    metrics = second.step().metrics
+    assert (metrics["solved_epoch"], metrics["time/to_target_s"]) == (1.0, 0.25)
