@@ -17,6 +17,7 @@ COMMON_METRICS = {
     "time/train_s": "min",
     "time/total_s": "min",
     "throughput/tokens_per_s": "max",
+    "throughput/inference_tokens_per_s": "max",
 }
 
 

@@ -122,7 +122,8 @@ def test_reports_count_from_one_and_hold_the_recorded_metrics(tmp_path: Path) ->
     session = started(small_request(tmp_path))
     reports = to_the_end(session)
     assert [(report.progress, report.finished) for report in reports] == [(1, False), (2, False), (3, True)]
-    names = {"train/loss", "train/lr", "val/loss", "val/accuracy", "time/train_s", "time/total_s", "throughput/tokens_per_s"}
+    names = {"train/loss", "train/lr", "val/loss", "val/accuracy", "time/train_s", "time/total_s"}
+    names |= {"throughput/tokens_per_s", "throughput/inference_tokens_per_s"}
     assert all(set(report.metrics) == names for report in reports)
     assert [report.metrics["train/lr"] for report in reports] == pytest.approx([1e-3, 0.95e-3, 0.95**2 * 1e-3])
     assert reports[0].metrics["train/loss"] == pytest.approx(math.log(64), abs=0.05)

@@ -97,6 +97,10 @@ class MqarTask(Task):
         return self.configuration.input_seq_len
 
     @property
+    def tokens_per_evaluation(self) -> int:
+        return self.configuration.val_examples * self.configuration.input_seq_len
+
+    @property
     def target(self) -> Target:
         return Target("val/accuracy", self.configuration.target_accuracy, "max")
 

@@ -53,10 +53,12 @@ class TrainingSession(Session):
         resolved, counts = self._resolved, measure_counts(self.module)
         activations = resolved.architecture.activation_elements(resolved.model, resolved.task)
         estimated = estimated_mib(counts, activations, resolved.training.batch_size, training=resolved.training.epochs > 0)
+        predicted = {"vram/predicted_mib": float(estimated)} if self.device.type == "cuda" else {}
         return {
             **{f"params/{scope}": float(count) for scope, count in counts.by_scope().items()},
             "memory/weights_mib": weights_mib(self.module),
             "memory/estimated_mib": float(estimated),
+            **predicted,
         }
 
     def step(self) -> StepReport:
@@ -145,8 +147,11 @@ class TrainingSession(Session):
 
     def _evaluate(self, trained: Mapping[str, float]) -> dict[str, float]:
         self.module.eval()
+        started = time.perf_counter()
         with torch.inference_mode():
             metrics = self.task.evaluate(self.module, self._resolved.training.eval_batch_size)
+        if self.task.tokens_per_evaluation is not None:
+            metrics["throughput/inference_tokens_per_s"] = self.task.tokens_per_evaluation / (time.perf_counter() - started)
         for name in ("val/loss", self.request.objective_metric):
             if name in metrics:
                 self._require_finite(name, metrics[name], {**trained, **metrics})

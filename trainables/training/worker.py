@@ -17,6 +17,7 @@ from trainables.training.checkpoint import CheckpointRefused
 from trainables.training.outcome import Outcome, Payload, RunError, outcome_of_exception
 from trainables.training.protocol import Diverged, Session, StepReport
 from trainables.training.request import RunRequest
+from trainables.training.session import TrainingSession
 
 LAST_CHECKPOINT = "checkpoint.pt"
 BEST_CHECKPOINT = "best.pt"
@@ -88,7 +89,8 @@ class RunWorker:
         self._fingerprint = request.fingerprint()
         self._monitor = MemoryMonitor(self._device)
         self._monitor.start()
-        session = request.resolved().task_type.session_type()(request, self._device)
+        session_type = request.resolved().task_type.session or TrainingSession
+        session: Session = session_type(request, self._device)
         session.start()
         self._continue(session, request)
         self._once = session.once_metrics()
