@@ -1,3 +1,122 @@
 """What a task is to the rest of the product: its configuration, prepared data, batches, a loss and an evaluation."""
 
 from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from trainables.architecture import DataKind
+from trainables.configuration import Configuration
+
+
+class TokenModule(Protocol):
+    """What the module of a token architecture offers to a token task."""
+
+    output_head: Callable[[Tensor], Tensor]
+    """(..., D) hidden states to (..., V) logits."""
+
+    def hidden_states(self, ids: Tensor) -> Tensor:
+        """(B, T) int64 token ids to (B, T, D) normalised final hidden states."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Reaching ``threshold`` of ``metric`` counts as solving the task (``time/to_target_s``, ``solved_epoch``)."""
+
+    metric: str
+    threshold: float
+    mode: str
+
+    def reached(self, value: float) -> bool:
+        return value >= self.threshold if self.mode == "max" else value <= self.threshold
+
+
+class Task(abc.ABC):
+    """One task. Subclasses are registered with :func:`register_task` and live in one file each.
+
+    Life: ``prepare`` makes the data once per sweep into a folder; a worker then constructs the task on that folder
+    (memory-mapped, nothing copied) and asks for batches, losses and evaluations.
+    """
+
+    name: ClassVar[str]
+    kind: ClassVar[DataKind]
+    configuration_type: ClassVar[type[Configuration]]
+    metrics: ClassVar[Mapping[str, str]]
+    """Names of the metrics that :meth:`evaluate` returns, each with ``min`` or ``max``."""
+    training_defaults: ClassVar[Mapping[str, Any]] = {}
+    """Values of the training configuration that differ from its own defaults for this task."""
+    progress_unit: ClassVar[str] = "epoch"
+    session: ClassVar[type[Any] | None] = None
+    """The session that runs this task; None: training in epochs (``trainables.training.session.TrainingSession``)."""
+
+    def __init__(self, configuration: Any, folder: Path, device: torch.device) -> None:
+        self.configuration = configuration
+        self.folder = folder
+        self.device = device
+
+    @classmethod
+    @abc.abstractmethod
+    def prepare(cls, configuration: Any, folder: Path) -> None:
+        """Writes the data into the existing empty ``folder``; deterministic, from ``configuration`` alone."""
+
+    @classmethod
+    def epoch_tokens(cls, configuration: Any) -> int | None:
+        """Positions that a module processes in an epoch of training, before there are data; None where that is not known."""
+        return None
+
+    @property
+    @abc.abstractmethod
+    def examples_per_epoch(self) -> int:
+        """Number of training examples in an epoch."""
+
+    @property
+    @abc.abstractmethod
+    def tokens_per_example(self) -> int:
+        """Positions that a module processes for one example, for throughput figures."""
+
+    @property
+    def tokens_per_evaluation(self) -> int | None:
+        """Positions that a module processes in :meth:`evaluate`; None where that is not known."""
+        return None
+
+    @property
+    def target(self) -> Target | None:
+        return None
+
+    @abc.abstractmethod
+    def train_batches(self, batch_size: int, order: Tensor) -> Iterator[Any]:
+        """Batches on the device, in the given order (int64, one index an example); the last one may be smaller."""
+
+    @abc.abstractmethod
+    def loss(self, module: nn.Module, batch: Any) -> Tensor:
+        """The scalar training loss of one batch."""
+
+    @abc.abstractmethod
+    def evaluate(self, module: nn.Module, batch_size: int) -> dict[str, float]:
+        """The metrics on the validation data; the caller has set evaluation mode and disabled gradients."""
+
+
+_TASKS: dict[str, type[Task]] = {}
+
+
+def register_task(name: str) -> Callable[[type[Task]], type[Task]]:
+    """Registers the decorated task class under ``name``; the first line of its docstring is its summary."""
+
+    def register(cls: type[Task]) -> type[Task]:
+        if name in _TASKS:
+            raise ValueError(f"task {name!r} is registered twice")
+        cls.name = name
+        _TASKS[name] = cls
+        return cls
+
+    return register
+
+
+def registered_tasks() -> dict[str, type[Task]]:
+    return _TASKS

@@ -145,9 +145,16 @@ class Namespace:
 
     def __getattr__(self, name: str) -> Any:
         if name in self._type.hyperparameters():
-            return self._assignment.lookup(self._scope + name)
+            return self._plain(name, self._assignment.lookup(self._scope + name))
         shared = getattr(self._type, name)
         return shared.fget(self) if isinstance(shared, property) and shared.fget else shared
+
+    @staticmethod
+    def _plain(name: str, value: Any) -> Any:
+        """Closed forms and rules are written for columns of numbers, truth values or text, not of lists or of nulls."""
+        if isinstance(value, np.ndarray) and value.dtype == object:
+            raise NotVectorisable(name)
+        return value
 
 
 def _is_many(value: Any) -> bool:

@@ -32,7 +32,8 @@ def _distinct_rows(columns: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """The first row of each distinct combination, and for every row which combination it has."""
     combined = np.zeros(len(columns[0]), dtype=np.int64)
     for column in columns:
-        _, codes = np.unique(column, return_inverse=True)
+        plain = np.array([repr(value) for value in column]) if column.dtype == object else column
+        _, codes = np.unique(plain, return_inverse=True)
         # Numbered anew after each column, so that the product of sizes cannot overflow.
         _, combined = np.unique(combined * (int(codes.max(initial=0)) + 1) + codes, return_inverse=True)
     _, first = np.unique(combined, return_index=True)

@@ -22,6 +22,8 @@ from orchestrator.space.study_space import StudySpace, plain
 EXACT_LIMIT = 1_000_000
 _CHUNK = 65_536
 _SAMPLED_POINTS = 400_000
+_SAMPLED_ROWS = 32_768
+"""As many are sampled where candidates must be evaluated one by one, some 15,000 a second."""
 _POOL_LIMIT = 200_000
 _NEAREST = 3
 
@@ -110,21 +112,20 @@ class _Evaluator:
     def __init__(self, space: StudySpace, dimensions: tuple[Dimension, ...]) -> None:
         self.space = space
         self.dimensions = dimensions
-        self._vectorised = True
+        self.vectorised = True
+        """Whether all that was evaluated so far could be evaluated many at once."""
 
     def evaluate(self, indices: np.ndarray) -> _Evaluated:
         """Raises NotDrawn when a constraint looks at a dimension that is not among ours."""
         columns = {d.name: d.column(indices[:, i]) for i, d in enumerate(self.dimensions)}
-        if self._vectorised:
+        if self.vectorised:
             try:
                 return self._evaluate_many(columns, indices)
             except (NotVectorisable, Infeasible, ValueError, TypeError):
-                self._vectorised = False
+                self.vectorised = False
         return self._evaluate_rows(columns, indices)
 
     def _evaluate_many(self, columns: Mapping[str, np.ndarray], indices: np.ndarray) -> _Evaluated:
-        if any(column.dtype == object for column in columns.values()):
-            raise NotVectorisable("choices of mixed kinds")
         size = len(indices)
         assignment = Assignment(self.space.fields, columns)
         active = np.ones(indices.shape, dtype=bool)
@@ -197,8 +198,10 @@ class _Search:
     def _sampled(self) -> Iterator[np.ndarray]:
         drawn = 0
         while drawn < _SAMPLED_POINTS and sum(len(c) for _, c, _ in self.found) < _POOL_LIMIT:
-            yield np.stack([self.generator.integers(0, size, _CHUNK) for size in self.sizes], axis=1)
-            drawn += _CHUNK
+            yield np.stack([self.generator.integers(0, size, _SAMPLED_ROWS) for size in self.sizes], axis=1)
+            drawn += _SAMPLED_ROWS
+            if not self.evaluator.vectorised:
+                return
 
     def _take(self, indices: np.ndarray) -> np.ndarray:
         """Keeps the feasible rows; returns each row's distance to the budget (infinite where another rule is broken)."""

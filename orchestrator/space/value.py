@@ -104,9 +104,11 @@ class Searched:
         if isinstance(active, bool):
             return assignment.drawn(self.dimension) if active else self.default
         drawn = np.asarray(assignment.drawn(self.dimension))
-        if drawn.dtype == object or not isinstance(self.default, (bool, int, float, str)):
-            raise NotVectorisable(self.dimension.name)
-        return np.where(active, drawn, self.default)
+        default: Any = self.default
+        if drawn.dtype == object or not isinstance(default, (bool, int, float, str)):
+            drawn, default = drawn.astype(object), np.empty((), dtype=object)
+            default[()] = self.default
+        return np.where(active, drawn, default)
 
     def parts(self) -> Iterator[Value]:
         yield self
