@@ -21,7 +21,7 @@ from orchestrator.space.study_space import StudySpace, plain
 
 EXACT_LIMIT = 1_000_000
 _CHUNK = 65_536
-_SAMPLED_POINTS = 400_000
+_SAMPLED_POINTS = 250_000
 _SAMPLED_ROWS = 32_768
 """As many are sampled where candidates must be evaluated one by one, some 15,000 a second."""
 _POOL_LIMIT = 200_000
@@ -196,12 +196,12 @@ class _Search:
             yield np.stack(np.unravel_index(flat, self.sizes), axis=1) if self.sizes else np.zeros((1, 0), dtype=np.int64)
 
     def _sampled(self) -> Iterator[np.ndarray]:
-        drawn = 0
-        while drawn < _SAMPLED_POINTS and sum(len(c) for _, c, _ in self.found) < _POOL_LIMIT:
-            yield np.stack([self.generator.integers(0, size, _SAMPLED_ROWS) for size in self.sizes], axis=1)
-            drawn += _SAMPLED_ROWS
+        count = _SAMPLED_ROWS
+        while self.evaluated < _SAMPLED_POINTS and sum(len(c) for _, c, _ in self.found) < _POOL_LIMIT:
+            yield np.stack([self.generator.integers(0, size, count) for size in self.sizes], axis=1)
             if not self.evaluator.vectorised:
                 return
+            count = _CHUNK
 
     def _take(self, indices: np.ndarray) -> np.ndarray:
         """Keeps the feasible rows; returns each row's distance to the budget (infinite where another rule is broken)."""

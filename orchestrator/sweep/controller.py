@@ -56,6 +56,7 @@ class SweepController:
         self._rule = stopping_rule(specification.scheduler)
         self._populations = {name: Population(specification.objective.mode) for name in self.studies}
         self._undecided: str | None = None
+        """A run whose last result came without the rule's word on it, because the driver died in between."""
         for event in events:
             self._replay(event)
         self._settle()
@@ -82,16 +83,13 @@ class SweepController:
         metrics, once = _finite(payload["metrics"]), _finite(payload["once"])
         if not once.keys() <= state.metrics.keys():
             self._take_metrics(state, 0, once)
-        is_new = payload["progress"] > state.progress
-        if is_new:
-            self._take_metrics(state, payload["progress"], metrics)
         outcome = payload["outcome"]
         if outcome is None and self.specification.objective.metric in payload["metrics"].keys() - metrics.keys():
             outcome = "diverged"
-        # A step that is reported again was decided on when it was new; only a crash can have come between.
-        if outcome is None and (is_new or run == self._undecided) and self._is_stopped(state):
-            outcome = "stopped"
-        self._undecided = None if run == self._undecided else self._undecided
+        if payload["progress"] > state.progress:
+            self._take_metrics(state, payload["progress"], metrics, last=outcome is not None)
+            if outcome is None and self._is_stopped(state):
+                outcome = "stopped"
         if outcome is not None:
             self._end_run(state, outcome, payload["error"])
         return outcome is None
@@ -160,7 +158,7 @@ class SweepController:
         return None
 
     def _is_used_up(self, study: Study, state: StudyState) -> bool:
-        if state.repeated < REPEATS_BEFORE_UNSEEN:
+        if not state.repeated:
             return False
         total = study.number_of_configurations()
         return len(state.trials) >= total if total is not None else state.repeated >= REPEATS_BEFORE_GIVING_UP
@@ -236,8 +234,8 @@ class SweepController:
 
     # Results and ends.
 
-    def _take_metrics(self, run: RunState, progress: int, metrics: Mapping[str, float]) -> None:
-        self._record({"kind": "result", "run": run.id, "progress": progress, "metrics": dict(metrics)})
+    def _take_metrics(self, run: RunState, progress: int, metrics: Mapping[str, float], last: bool = False) -> None:
+        self._record({"kind": "result", "run": run.id, "progress": progress, "metrics": dict(metrics), "last": last})
         self.telemetry.run_reported(run, progress, metrics)
 
     def _is_stopped(self, run: RunState) -> bool:
@@ -323,10 +321,12 @@ class SweepController:
             self.studies[event["study"]].tell(event["number"], Told(**told))
 
         if event["kind"] != "tracking":
-            self._undecided = event["run"] if event["kind"] == "result" else None
+            self._undecided = event["run"] if event["kind"] == "result" and not event["last"] else None
 
     def _settle(self) -> None:
         """Does what a crash has left undone between two events that belong together."""
+        if self._undecided is not None and self._is_stopped(self.state.runs[self._undecided]):
+            self._end_run(self.state.runs[self._undecided], "stopped", None)
         for trial in list(self.state.trials.values()):
             runs = self.state.runs_of(trial.id)
             if trial.outcome is None and all(run.outcome not in (None, "interrupted") for run in runs):
