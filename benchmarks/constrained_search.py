@@ -79,7 +79,10 @@ class Landscape:
     weights: Mapping[str, float]
 
     def value(self, drawn: Draw) -> float:
-        return sum(weight * (self._position(name, drawn) - self._position(name, self.optimum)) ** 2 for name, weight in self.weights.items())
+        return sum(
+            weight * (self._position(name, drawn) - self._position(name, self.optimum)) ** 2
+            for name, weight in self.weights.items()
+        )
 
     def _position(self, name: str, drawn: Draw) -> float:
         return self.space.searched[name].dimension.position(drawn[name])
@@ -181,7 +184,8 @@ def quality(structures: FeasibleStructures, seeds: int) -> dict[str, list[float]
         "uniform feasible": search_uniformly,
     }
     return {
-        name: [search(structures, landscape(structures, seed), seed) for seed in range(seeds)] for name, search in strategies.items()
+        name: [search(structures, landscape(structures, seed), seed) for seed in range(seeds)]
+        for name, search in strategies.items()
     }
 
 
@@ -196,7 +200,8 @@ def measure(seeds: int) -> dict[str, Any]:
     ours = statistics.median(regrets["by construction"])
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in ("optuna", "numpy", "memsweep")},
+        "versions": {"python": platform.python_version()}
+        | {name: metadata.version(name) for name in ("optuna", "numpy", "memsweep")},
         "device": cpu_name(),
         "structures": structures.structures,
         "feasible": structures.feasible,
@@ -215,7 +220,9 @@ def cpu_name() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         lines = []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor() or "unknown")
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor() or "unknown"
+    )
 
 
 def table(results: Mapping[str, Any]) -> str:

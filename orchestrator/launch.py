@@ -67,15 +67,20 @@ def create_folder(specification: SweepSpecification, options: LaunchOptions) -> 
     Raises:
         SweepExists: a sweep of that name is there; nothing is changed.
     """
+    folder = _vacant_folder(options)
+    for path in (folder.path, folder.trials, folder.spool, folder.artifacts, folder.tune):
+        path.mkdir(parents=True, exist_ok=True)
+    folder.space.write_text(_space_as_run(specification))
+    return folder
+
+
+def _vacant_folder(options: LaunchOptions) -> SweepFolder:
     folder = SweepFolder(options.storage / options.name)
     if folder.record.exists():
         raise SweepExists(
             f"the sweep `{options.name}` exists in {options.storage}: continue it with `memsweep resume {options.name}`, "
             "or choose another --name"
         )
-    for path in (folder.path, folder.trials, folder.spool, folder.artifacts, folder.tune):
-        path.mkdir(parents=True, exist_ok=True)
-    folder.space.write_text(_space_as_run(specification))
     return folder
 
 
@@ -92,8 +97,18 @@ def launch(specification: SweepSpecification, options: LaunchOptions, observer: 
 
     Raises:
         SweepExists: the name is taken.
-        ResourceError: the cluster cannot hold a single run, or has not what the objective measures.
+        ResourceError: the cluster cannot hold a single run, or has not what the objective measures; nothing is written then.
     """
+    _vacant_folder(options)
+    observer.preparing()
+    with ray_cluster(options.address) as cluster:
+        _refuse_unmeasurable(specification, cluster)
+        return _launch_on(allocate(specification.resources, cluster), specification, options, observer)
+
+
+def _launch_on(
+    allocation: Allocation, specification: SweepSpecification, options: LaunchOptions, observer: SweepObserver
+) -> LaunchResult:
     folder = create_folder(specification, options)
     journal = Journal(folder.record)
     identity = uuid.uuid4().hex[:12]
@@ -110,7 +125,7 @@ def launch(specification: SweepSpecification, options: LaunchOptions, observer: 
             specification, folder, journal, telemetry, events=[header], listener=lambda t, r: observer.run_ended(controller, t, r)
         )
         telemetry.sweep_opened()
-        slowest, interrupted = _drive(controller, options, observer)
+        slowest, interrupted = _drive(controller, allocation, observer)
         write_report([folder], folder.report)
         telemetry.tracker.log_artifact(telemetry.key(PARENT), folder.report / "table.md")
         telemetry.sweep_ended("KILLED" if interrupted else "FINISHED")
@@ -158,25 +173,21 @@ def _tracked(
         tracker.close(0.0)
 
 
-def _drive(controller: SweepController, options: LaunchOptions, observer: SweepObserver) -> tuple[dict[str, float], bool]:
+def _drive(controller: SweepController, allocation: Allocation, observer: SweepObserver) -> tuple[dict[str, float], bool]:
     """Executes the sweep; returns the slowest call of each hook, and whether it was interrupted."""
-    specification, folder = controller.specification, controller.folder
-    observer.preparing()
-    prepare_inputs(specification, folder.artifacts)
+    folder = controller.folder
+    prepare_inputs(controller.specification, folder.artifacts)
     view = StudyView(folder.study_view, controller.studies)
     slowest: dict[str, float] = {}
     interrupted = False
-    with ray_cluster(options.address) as cluster:
-        _refuse_unmeasurable(specification, cluster)
-        allocation = allocate(specification.resources, cluster)
-        view.start()
-        observer.started(controller, allocation)
-        try:
-            slowest = execute(controller, allocation, folder.tune)
-        except KeyboardInterrupt:
-            interrupted = True
-        finally:
-            observer.ended()
+    view.start()
+    observer.started(controller, allocation)
+    try:
+        slowest = execute(controller, allocation, folder.tune)
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        observer.ended()
     for run in controller.in_flight if not interrupted else ():
         controller.on_lost(run.id, "the executor ended without a word about it")
     controller.interrupt()

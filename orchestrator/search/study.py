@@ -105,6 +105,8 @@ class Study:
 
     def number_of_configurations(self) -> int | None:
         """How many configurations the study can ever suggest; None where they are a continuum or too many to list."""
+        if any(not searched.dimension.size for branch in self.branches for searched in branch.space.searched.values()):
+            return None
         lists = self._configurations()
         return None if any(not found.exact for found in lists) else sum(len(found) for found in lists)
 

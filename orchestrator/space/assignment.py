@@ -54,6 +54,8 @@ class Assignment:
         self._drawn = drawn
         self._resolved: dict[str, Any] = {}
         self.valid: Any = True
+        self.one_by_one = 0
+        """Evaluations of expressions that could not be done for many candidates at once."""
 
     def lookup(self, name: str) -> Any:
         """The resolved value of a field.
@@ -97,7 +99,9 @@ class Assignment:
         try:
             return evaluate(expression, self.lookup), True
         except NotVectorisable:
-            return evaluate_distinct(expression, self.lookup)
+            values, known, evaluations = evaluate_distinct(expression, self.lookup)
+            self.one_by_one += evaluations
+            return values, known
         except ExpressionError as error:
             raise Infeasible(str(error)) from error
 

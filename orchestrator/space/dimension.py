@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
@@ -78,8 +79,14 @@ class FloatDimension:
 
     @cached_property
     def distribution(self) -> BaseDistribution:
-        high = self.high if self.step is None else self.low + (self.size - 1) * self.step
-        return FloatDistribution(self.low, high, log=self.log, step=self.step)
+        return FloatDistribution(self.low, self._last, log=self.log, step=self.step)
+
+    @property
+    def _last(self) -> float:
+        """The last value. Decimal, as in Optuna: 3 * 0.3 must not fall short of 0.9."""
+        if self.step is None:
+            return self.high
+        return float(Decimal(str(self.low)) + (self.size - 1) * Decimal(str(self.step)))
 
     @property
     def size(self) -> int:
@@ -92,7 +99,7 @@ class FloatDimension:
 
     def column(self, indices: np.ndarray) -> np.ndarray:
         if self.step is not None:
-            return np.asarray(self.low + self.step * indices)
+            return np.clip(self.low + self.step * indices, self.low, self._last)
         share = indices / (CONTINUUM_POINTS - 1)
         if self.log:
             return np.clip(self.low * (self.high / self.low) ** share, self.low, self.high)

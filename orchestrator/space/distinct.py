@@ -12,8 +12,10 @@ from orchestrator.expression import Expression, ExpressionError, NotVectorisable
 _EXACT = 2**53
 
 
-def evaluate_distinct(expression: Expression, lookup: Callable[[str], Any]) -> tuple[np.ndarray, np.ndarray]:
-    """(values, known) of shape (N,) over columns of N candidates; where ``known`` is false the expression has no value.
+def evaluate_distinct(expression: Expression, lookup: Callable[[str], Any]) -> tuple[np.ndarray, np.ndarray, int]:
+    """(values, known) of shape (N,) over columns of N candidates, and how many evaluations that took.
+
+    Where ``known`` is false the expression has no value.
 
     Raises:
         NotVectorisable: what it reads, or its value, is no column of plain numbers or of text.
@@ -25,7 +27,7 @@ def evaluate_distinct(expression: Expression, lookup: Callable[[str], Any]) -> t
     first, inverse = _distinct_rows(list(columns.values()))
     values = evaluate_each(expression, lambda name: columns[name][first] if name in columns else read[name], len(first))
     known = np.array([not isinstance(value, ExpressionError) for value in values])
-    return _column(values, known)[inverse], known[inverse]
+    return _column(values, known)[inverse], known[inverse], len(first)
 
 
 def _distinct_rows(columns: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

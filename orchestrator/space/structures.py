@@ -22,8 +22,9 @@ from orchestrator.space.study_space import StudySpace, plain
 EXACT_LIMIT = 1_000_000
 _CHUNK = 65_536
 _SAMPLED_POINTS = 250_000
-_SAMPLED_ROWS = 32_768
-"""As many are sampled where candidates must be evaluated one by one, some 15,000 a second."""
+_SAMPLED_AT_ONCE = 32_768
+_ONE_BY_ONE = 30_000
+"""After so many evaluations of single candidates, some 15,000 a second, the sample has to do."""
 _POOL_LIMIT = 200_000
 _NEAREST = 3
 
@@ -112,17 +113,18 @@ class _Evaluator:
     def __init__(self, space: StudySpace, dimensions: tuple[Dimension, ...]) -> None:
         self.space = space
         self.dimensions = dimensions
-        self.vectorised = True
-        """Whether all that was evaluated so far could be evaluated many at once."""
+        self.one_by_one = 0
+        """Evaluations of single candidates, where it could not be done for many at once."""
+        self._vectorised = True
 
     def evaluate(self, indices: np.ndarray) -> _Evaluated:
         """Raises NotDrawn when a constraint looks at a dimension that is not among ours."""
         columns = {d.name: d.column(indices[:, i]) for i, d in enumerate(self.dimensions)}
-        if self.vectorised:
+        if self._vectorised:
             try:
                 return self._evaluate_many(columns, indices)
             except (NotVectorisable, Infeasible, ValueError, TypeError):
-                self.vectorised = False
+                self._vectorised = False
         return self._evaluate_rows(columns, indices)
 
     def _evaluate_many(self, columns: Mapping[str, np.ndarray], indices: np.ndarray) -> _Evaluated:
@@ -133,10 +135,12 @@ class _Evaluator:
             active[:, position] = self.space.searched[dimension.name].active(assignment)
         met = np.broadcast_to(np.asarray(self.space.meets_constraints(assignment), dtype=bool), size)
         counts = np.broadcast_to(np.asarray(self.space.budget_count(assignment)), size)
+        self.one_by_one += assignment.one_by_one
         return _Evaluated(met, (active | (indices == 0)).all(axis=1), counts, active)
 
     def _evaluate_rows(self, columns: Mapping[str, np.ndarray], indices: np.ndarray) -> _Evaluated:
         size = len(indices)
+        self.one_by_one += size
         met, counts = np.zeros(size, dtype=bool), np.zeros(size, dtype=np.int64)
         active = np.ones(indices.shape, dtype=bool)
         for row in range(size):
@@ -186,7 +190,7 @@ class _Search:
             return self._result(self.structures, known)
         drawn, canonical = self.evaluated, self.structures
         if known < 1000:
-            self._climb()
+            self._climb(starts=16 if self.evaluator.one_by_one else 64)
         estimate = round(known / drawn * self.total) or sum(len(counts) for _, counts, _ in self.found)
         return self._result(round(canonical / drawn * self.total), estimate)
 
@@ -196,12 +200,10 @@ class _Search:
             yield np.stack(np.unravel_index(flat, self.sizes), axis=1) if self.sizes else np.zeros((1, 0), dtype=np.int64)
 
     def _sampled(self) -> Iterator[np.ndarray]:
-        count = _SAMPLED_ROWS
-        while self.evaluated < _SAMPLED_POINTS and sum(len(c) for _, c, _ in self.found) < _POOL_LIMIT:
-            yield np.stack([self.generator.integers(0, size, count) for size in self.sizes], axis=1)
-            if not self.evaluator.vectorised:
+        while self.evaluated < _SAMPLED_POINTS and self.evaluator.one_by_one < _ONE_BY_ONE:
+            if sum(len(counts) for _, counts, _ in self.found) >= _POOL_LIMIT:
                 return
-            count = _CHUNK
+            yield np.stack([self.generator.integers(0, size, _SAMPLED_AT_ONCE) for size in self.sizes], axis=1)
 
     def _take(self, indices: np.ndarray) -> np.ndarray:
         """Keeps the feasible rows; returns each row's distance to the budget (infinite where another rule is broken)."""
@@ -220,7 +222,7 @@ class _Search:
         self.misses = sorted(self.misses, key=lambda miss: miss[0])[:_NEAREST]
         return distance
 
-    def _climb(self, starts: int = 64, rounds: int = 3) -> None:
+    def _climb(self, starts: int, rounds: int = 3) -> None:
         """Moves the sampled points nearest to the budget nearer, one dimension at a time, keeping what becomes feasible."""
         rows = [self.generator.integers(0, size, starts) for size in self.sizes]
         points = np.stack(rows, axis=1)

@@ -22,7 +22,7 @@ def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sweep(ray_session: None, faults: None, notes: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     document = small_space(
         name="reuse",
-        architectures={"faulty": {"notes": str(notes), "ballast_mib": {"choice": [0, BALLAST_MIB]}}},
+        architectures={"faulty": {"notes": str(notes), "ballast_mib": {"choice": [BALLAST_MIB, 0]}}},
         model={"dim": 8, "n_layers": 1, "dk": 8, "dv": 8},
         training={"batch_size": {"choice": [8, 16, 32]}, "epochs": 1},
         constraints=None,

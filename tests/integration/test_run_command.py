@@ -38,7 +38,7 @@ def test_a_run_prints_a_line_a_run_and_the_table(
     assert "Traceback" not in told.err and "ray" not in told.out.lower() + "".join(told.err.splitlines()[1:]).lower()
     folder = tmp_path / "sweeps" / "mine"
     as_run = read_search_space(folder / "space.yaml")
-    assert (as_run.name, as_run.document["training"]["epochs"], as_run.document["model"]["n_heads"]) == ("mine", 1, 1)
+    assert (as_run.document["training"]["epochs"], as_run.document["model"]["n_heads"]) == (1, 1)
     assert_refused_because_it_exists(space, capfd, folder)
 
 

@@ -37,6 +37,7 @@ constraints:
 """
 """Its hard constraints exclude nothing."""
 
+
 def define_by_run(trial: optuna.Trial) -> dict[str, Any]:
     """The same space as a user of Optuna writes it; models first, in the order of their fields, what is conditional last."""
     trial.suggest_int("dim", 16, 64, step=8)
@@ -110,7 +111,12 @@ def test_suggestions_are_optunas_own_where_nothing_is_excluded(kind: str, seed: 
         tell_optuna(theirs, trial, told)
     assert len(ours.running) == len(waiting) > 0
     states = Counter(trial.state.name for trial in ours.optuna_study.trials)
-    assert states == Counter(trial.state.name for trial in theirs.trials) and states.keys() == {"COMPLETE", "PRUNED", "FAIL", "RUNNING"}
+    assert states == Counter(trial.state.name for trial in theirs.trials) and states.keys() == {
+        "COMPLETE",
+        "PRUNED",
+        "FAIL",
+        "RUNNING",
+    }
 
 
 def test_what_optuna_holds_is_what_was_suggested() -> None:

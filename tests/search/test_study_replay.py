@@ -60,7 +60,8 @@ def test_replaying_any_prefix_gives_the_same_next_suggestion(kind: str) -> None:
 def test_a_study_over_all_entries_suggests_feasible_configurations_of_each() -> None:
     specification = specified(
         "task: {name: mqar}\nmodel: {dim: 64, n_layers: {choice: [2, 4]}, n_heads: {choice: [1, 2, 4]}}\n"
-        "architectures:\n  gpt: {dk: {int: [8, 96], step: 4}, dv: {int: [8, 96], step: 4}}\n  unified_kv: {du: {int: [8, 128], step: 4}}\n"
+        "architectures:\n  gpt: {dk: {int: [8, 96], step: 4}, dv: {int: [8, 96], step: 4}}\n"
+        "  unified_kv: {du: {int: [8, 128], step: 4}}\n"
         "constraints: {params: {scope: block, target: 98560, tolerance: 2%}}\n"
         "search: {per: sweep, seed: 1}\n"
     )

@@ -1,7 +1,7 @@
 """Random search spaces as YAML text, each with what its feasible configurations are by brute force.
 
-The brute force shares nothing with the product's search: it evaluates expressions as Python, checks a configuration by resolving a
-request, and counts the parameters of the module that it builds.
+The brute force shares nothing with the product's search: it evaluates expressions as Python, checks a configuration by resolving
+a request, and counts the parameters of the module that it builds.
 """
 
 from __future__ import annotations
@@ -22,14 +22,23 @@ from hypothesis import strategies as st
 from trainables.configuration import ConfigurationError
 from trainables.counts import measure_counts
 from trainables.registry import architectures, tasks
-from trainables.training.configuration import TrainingConfiguration, training_values
+from trainables.training.configuration import training_values
 from trainables.training.request import RunRequest
 
 Drawn = dict[str, Any]
 VOCABULARY = 130
 
 _WIDTHS = {"gpt": ("dk", "dv"), "delta_net": ("dk", "dv"), "unified_kv": ("du",)}
-_DERIVED = ("{0} // 2", "{0} / 2", "2 * {0}", "max({0}, n_heads)", "dim // (n_heads - 1)", "{0} - 5", "ceil(log2({0})) + 1", "min([{0}, 9])")
+_DERIVED = (
+    "{0} // 2",
+    "{0} / 2",
+    "2 * {0}",
+    "max({0}, n_heads)",
+    "dim // (n_heads - 1)",
+    "{0} - 5",
+    "ceil(log2({0})) + 1",
+    "min([{0}, 9])",
+)
 _REQUIRE = (
     "{0} * n_heads <= 2 * dim",
     "dim % n_heads == 0",
@@ -140,7 +149,12 @@ def _ceil(value: float) -> int:
 @functools.lru_cache(maxsize=20_000)
 def _measured(architecture: str, model: str) -> int:
     request = RunRequest(
-        run="", architecture=architecture, task="mqar", model=json.loads(model), task_values={"vocab_size": VOCABULARY}, artifacts=Path()
+        run="",
+        architecture=architecture,
+        task="mqar",
+        model=json.loads(model),
+        task_values={"vocab_size": VOCABULARY},
+        artifacts=Path(),
     )
     resolved = request.resolved()
     with torch.device("meta"):
@@ -166,7 +180,7 @@ def _chosen(draw: Any, values: tuple[Any, ...]) -> tuple[tuple[Any, ...], str]:
 
 @st.composite
 def random_spaces(draw: Any, with_window: bool = True, sampler: str = "tpe", searches_lr: bool | None = None) -> RandomSpace:
-    """At most a few hundred configurations; with a window, one that at least one configuration meets where any meets the rules."""
+    """Of a few hundred configurations at most; a window is one that a configuration meets, where any meets the rules."""
     architecture = draw(st.sampled_from(sorted(_WIDTHS)))
     found: dict[str, tuple[tuple[Any, ...], str]] = {"n_layers": _chosen(draw, (1, 2)), "n_heads": _chosen(draw, (1, 2, 3))}
     found["dim"] = draw(st.sampled_from([_stepped, _logarithmic]))(draw, 8, 24)
@@ -181,7 +195,9 @@ def random_spaces(draw: Any, with_window: bool = True, sampler: str = "tpe", sea
     if draw(st.booleans()):
         found["use_ffn"] = _chosen(draw, (True, False))
         found["ffn_expand_factor"] = _chosen(draw, (1, 2, 3))
-        guards["ffn_expand_factor"] = draw(st.sampled_from(["use_ffn", "use_ffn and n_layers > 1", "dim > 14", "dim // (n_heads - 1) > 9"]))
+        guards["ffn_expand_factor"] = draw(
+            st.sampled_from(["use_ffn", "use_ffn and n_layers > 1", "dim > 14", "dim // (n_heads - 1) > 9"])
+        )
     if draw(st.booleans()):
         found["pos"] = _chosen(draw, ("none", "rope"))
     if draw(st.booleans()):

@@ -40,7 +40,9 @@ def test_all_configurations_are_found_and_no_others(random: RandomSpace) -> None
 def test_structures_are_the_feasible_configurations_seen_along_the_structural_dimensions(random: RandomSpace) -> None:
     found = find_feasible(space_of(random))
     structural = {dimension.name for dimension in found.dimensions}
-    projected = [{name: value for name, value in drawn.items() if name in structural} for drawn in feasible_by_brute_force(random)]
+    projected = [
+        {name: value for name, value in drawn.items() if name in structural} for drawn in feasible_by_brute_force(random)
+    ]
     assert as_set(found.row(i) for i in range(len(found))) == as_set(projected)
 
 
@@ -98,4 +100,6 @@ def test_where_nothing_meets_the_budget_the_nearest_structures_are_named(random:
     assert [abs(near.count - target) for near in found.nearest] == sorted(distances.values())[:3]
     for near in found.nearest:
         # A nearest structure names its inactive dimensions too, by their first value.
-        assert any(key <= frozenset(near.drawn.items()) and distance == abs(near.count - target) for key, distance in distances.items())
+        assert any(
+            key <= frozenset(near.drawn.items()) and distance == abs(near.count - target) for key, distance in distances.items()
+        )

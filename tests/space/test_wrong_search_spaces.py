@@ -44,21 +44,44 @@ def test_a_wrong_search_space_is_refused_at_the_place_of_its_mistakes(path: Path
 def test_a_mistake_is_not_reported_again_where_it_is_referred_to(tmp_path: Path) -> None:
     path = tmp_path / "space.yaml"
     path.write_text(
-        "task: {name: mqar}\n"
-        'architectures: {gpt: {dk: {int: [9, 3]}, dv: "${dk}"}}\n'
-        'constraints: {require: ["dk <= dim"]}\n'
+        'task: {name: mqar}\narchitectures: {gpt: {dk: {int: [9, 3]}, dv: "${dk}"}}\nconstraints: {require: ["dk <= dim"]}\n'
     )
     assert [d.message for d in diagnostics_of(path)] == ["the range is upside down: 9 > 3"]
 
 
 TOKENS = re.findall(r"[A-Za-z_0-9.]+|\s+|.", GOOD.read_text())
-SPLICES = ["{", "}", "[", "]", ":", ",", "- ", "null", "true", "${", '"', "&a ", "*a", "!!map ", "-1", ".nan", "1e400", "{choice: []}", "\t", "[[]]"]
+SPLICES = [
+    "{",
+    "}",
+    "[",
+    "]",
+    ":",
+    ",",
+    "- ",
+    "null",
+    "true",
+    "${",
+    '"',
+    "&a ",
+    "*a",
+    "!!map ",
+    "-1",
+    ".nan",
+    "1e400",
+    "{choice: []}",
+    "\t",
+    "[[]]",
+]
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     edits=st.lists(
-        st.tuples(st.sampled_from(["drop", "replace", "swap"]), st.integers(0, len(TOKENS) - 1), st.sampled_from([*SPLICES, *set(TOKENS)])),
+        st.tuples(
+            st.sampled_from(["drop", "replace", "swap"]),
+            st.integers(0, len(TOKENS) - 1),
+            st.sampled_from([*SPLICES, *set(TOKENS)]),
+        ),
         min_size=1,
         max_size=4,
     )

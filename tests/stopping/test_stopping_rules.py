@@ -14,7 +14,7 @@ from orchestrator.space.sections import SchedulerConfiguration
 from orchestrator.stopping import Population, StoppingRule, stopping_rule
 from orchestrator.stopping.rules import AsynchronousSuccessiveHalving, MedianStopping, NeverStop
 
-# Validation accuracy by epoch, in the shape that associative recall has: chance for long, then a sudden rise at some learning rates.
+# Validation accuracy by epoch, in the shape that associative recall has: chance for long, then a sudden rise at some rates.
 CURVES = {
     "lr0.0100": [0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02],
     "lr0.0056": [0.03, 0.09, 0.14, 0.16, 0.18, 0.19, 0.21, 0.24, 0.33, 0.61, 0.93, 0.99],
@@ -63,13 +63,17 @@ def test_never_stops() -> None:
 def test_asha_stops_at_its_rungs_alone() -> None:
     stopped = replayed(ASHA, CURVES, in_step(CURVES))
     assert set(stopped.values()) <= {2, 4, 8}
-    assert "lr0.0031" not in stopped and "lr0.0100" not in replayed(ASHA, {"lr0.0100": CURVES["lr0.0100"]}, one_after_another(CURVES)[:12])
+    assert "lr0.0031" not in stopped and "lr0.0100" not in replayed(
+        ASHA, {"lr0.0100": CURVES["lr0.0100"]}, one_after_another(CURVES)[:12]
+    )
 
 
 def test_asha_by_hand() -> None:
     """Reduction factor 2: of n that came to a rung, those go on that are no worse than the ceil(n / 2)-th best."""
     curves = {"a": [0.5] * 4, "b": [0.4] * 4, "c": [0.6] * 4, "d": [0.7] * 4}
-    order = [(member, epoch) for epoch in (1, 2) for member in "abcd"] + [(member, epoch) for epoch in (3, 4) for member in "abcd"]
+    order = [(member, epoch) for epoch in (1, 2) for member in "abcd"] + [
+        (member, epoch) for epoch in (3, 4) for member in "abcd"
+    ]
     # At epoch 2: a alone; b is the worse of two; c is the best of three; d the best of four.
     # At epoch 4: a is alone again; c beats a; d is the best of three.
     assert replayed(ASHA, curves, order) == {"b": 2}
