@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SWEEP := search_spaces/quickstart.yaml
 STORAGE := sweeps
+GPU_TESTS := tests/architectures/test_architectures_gpu.py tests/memory/test_memory_monitor.py tests/training/test_training_gpu.py
 
 .PHONY: sweep test test-long lint format ui gpu-test benchmarks clean
 
@@ -40,7 +41,7 @@ ui: $(VENV)/.installed ## the MLflow UI on loopback
 	$(BIN)/memsweep ui --storage $(STORAGE)
 
 gpu-test: ## the tests that need a CUDA device; torch, numpy and pytest are enough
-	$(PYTHON) -m pytest -m gpu tests/memory/test_memory_monitor.py
+	$(PYTHON) -m pytest -m gpu $(GPU_TESTS)
 
 benchmarks: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/constrained_search.py

@@ -122,12 +122,3 @@ def test_half_precision_is_computed_in_float32_even_under_autocast() -> None:
     assert output.dtype == torch.bfloat16 and state.dtype == torch.float32
     torch.testing.assert_close(output, exact.to(torch.bfloat16))
     torch.testing.assert_close(state, exact_state, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_cuda_agrees_with_cpu() -> None:
-    inputs = _inputs(100, 16, 12)
-    on_gpu = _run([x.cuda() for x in inputs], "chunked")
-    for here, there in zip(_run(inputs, "recurrent"), on_gpu, strict=True):
-        torch.testing.assert_close(there.cpu(), here, rtol=0, atol=1e-10)

@@ -157,12 +157,3 @@ def test_delta_net_write_strength_lies_within_its_limit() -> None:
 @pytest.mark.parametrize("values", [{"chunk_size": 5}, {"chunk_size": 64}, {"delta_rule_backend": "recurrent"}])
 def test_delta_net_computes_the_same_with_any_implementation(values: dict) -> None:
     torch.testing.assert_close(_build("delta_net", **values)(_ids()), _build("delta_net")(_ids()), rtol=0, atol=1e-10)
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@over_family
-def test_cuda_agrees_with_cpu(name: str) -> None:
-    module, ids = _build(name, use_ffn=True, pos="rope"), _ids()
-    here = module(ids)
-    torch.testing.assert_close(module.cuda()(ids.cuda()).cpu(), here, rtol=0, atol=1e-9)

@@ -60,7 +60,8 @@ def test_what_lies_outside_is_not_contained() -> None:
 
 def test_the_nearest_structure_is_the_nearest() -> None:
     space = study_space(
-        "task: {name: mqar}\narchitectures:\n  gpt:\n    dim: {int: [16, 128], step: 16}\n    n_layers: {int: [1, 8], log: true}\n"
+        "task: {name: mqar}\narchitectures:\n  gpt:\n"
+        "    dim: {int: [16, 128], step: 16}\n    n_layers: {int: [1, 8], log: true}\n"
         "    dk: {int: [4, 64], step: 4}\n    pos: {choice: [none, rope]}\n    use_ffn: {choice: [true, false]}\n"
         '    ffn_expand_factor: {choice: [1, 2, 4], when: "use_ffn"}\n'
         "constraints: {params: {scope: block, target: 98560, tolerance: 2%}}\n"

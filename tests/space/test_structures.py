@@ -164,3 +164,13 @@ def test_cells_of_a_grid_are_spaces_of_their_own() -> None:
     gpt = specification.spaces[0]
     assert gpt.grid == {"dim": 16, "task.vocab_size": 256} and gpt.resolve({"dk": 4}).task["vocab_size"] == 256
     assert find_feasible(gpt).structures == 2
+
+
+def test_the_name_of_a_cell_is_short_and_its_own_however_long_the_values_of_its_grid() -> None:
+    fields = "".join(
+        f"    {name}: {{grid: [{value}]}}\n" for name, value in {"init_std": 0.0123456789012345, "rope_theta": 98765.4321}.items()
+    )
+    fields += "    q_norm: {grid: [none, l2]}\n    k_norm: {grid: [none, l2]}\n    att_use_output_gate: {grid: [true, false]}\n"
+    fields += "    att_output_gate_act: {grid: [silu]}\n    ffn_expand_factor: {grid: [12, 123]}\n"
+    names = [space.name for space in specified(f"task: {{name: mqar}}\narchitectures:\n  gpt:\n{fields}").spaces]
+    assert len(set(names)) == len(names) == 16 and all(len(name) < 140 for name in names)

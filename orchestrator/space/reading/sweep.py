@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +30,8 @@ from trainables.task import Task
 from trainables.training.configuration import TrainingConfiguration
 
 TOP_LEVEL = ("name", "task", "model", "architectures", "training", "constraints", *SECTIONS)
+_LONGEST_CELL_NAME = 120
+"""Cells name folders, whose names a file system limits to 255 bytes."""
 
 
 def read_search_space(path: str | Path, overrides: Sequence[str] = ()) -> SweepSpecification:
@@ -75,23 +78,36 @@ class _Reader:
         if not self.context.diagnostics.ok or shared.task_type is None or objective is None:
             return None
         del sections["objective"]
+        specified = tuple(_specified(entry, shared.task_type, constraints, holds) for entry in entries)
+        self._check_cell_names(specified, entries)
         return SweepSpecification(
             name=name,
             source=self.document.source,
             document=self.root.plain(),
             changed=self.root is not self.document.root,
             task_type=shared.task_type,
-            entries=tuple(_specified(entry, shared.task_type, constraints, holds) for entry in entries),
+            entries=specified,
             objective=objective,
             measured=tuple(constraints.measured),
             require_holds_for=holds,
             **sections,  # type: ignore[arg-type]
         )
 
+    def _check_cell_names(self, specified: Sequence[EntrySpecification], entries: Sequence[ReadEntry]) -> None:
+        """Studies, trials and folders are named after cells, so no two may have one name."""
+        seen: dict[str, str] = {}
+        for entry, read in zip(specified, entries, strict=True):
+            for cell in entry.cells:
+                if cell.name in seen:
+                    message = f"a grid cell of `{entry.name}` has the name `{cell.name}`, as one of `{seen[cell.name]}` has"
+                    hint = "give the entry another name, or the grid values that differ in more than punctuation"
+                    self.context.error(read.node, child_path("architectures", entry.name), message, hint)
+                seen[cell.name] = entry.name
+
     def _name(self) -> str:
         node = self.root.get("name")
         if node is None:
-            return re.sub(r"[^A-Za-z0-9._-]", "-", Path(self.document.source.name).stem)[:64] or "sweep"
+            return re.sub(r"[^A-Za-z0-9._-]", "-", Path(self.document.source.name).stem).lstrip("._-")[:64] or "sweep"
         if not isinstance(node.value, str) or not re.fullmatch(NAME_PATTERN, node.value):
             self.context.error(node, "name", f"this cannot be a name: {node.text or node.kind}", NAME_RULE)
             return "sweep"
@@ -227,7 +243,10 @@ def _in_cell(field: Field, grid: dict[str, Any]) -> Field:
 
 def _cell_name(entry: str, grid: dict[str, Any]) -> str:
     parts = [f"{name.rpartition('.')[2]}-{value}" for name, value in grid.items()]
-    return re.sub(r"[^A-Za-z0-9._-]", "-", ".".join([entry, *parts]))
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", ".".join([entry, *parts]))
+    if len(name) <= _LONGEST_CELL_NAME:
+        return name
+    return f"{name[:_LONGEST_CELL_NAME]}-{zlib.crc32(repr(grid).encode()):08x}"
 
 
 def _rules(space: StudySpace) -> list[HardConstraint]:
