@@ -16,7 +16,7 @@ from documents import DOCUMENTS, ROOT, WITH_MISTAKES, Shown, prose, shown_comman
 from orchestrator.command_line.app import build_app, run
 
 CHEAP = ("check", "plan", "list", "count", "schema")
-MACHINE_DEPENDENT = re.compile(r"roughly \d+ (s|min|h)|at once: .*")
+MACHINE_DEPENDENT = re.compile(r"roughly \d+ (s|min|h)|each run: .*")
 
 
 def _command_lines() -> Iterator[tuple[str, str]]:
@@ -35,7 +35,9 @@ def _words(line: str) -> list[str]:
 COMMAND_LINES = sorted(set(_command_lines()))
 MEMSWEEP = [(place, line) for place, line in COMMAND_LINES if line.startswith("memsweep ")]
 MAKE = [(place, line) for place, line in COMMAND_LINES if line.startswith("make ")]
-RUN_HERE = [shown for shown in shown_commands() if _words(shown.command)[:1] == ["memsweep"] and _words(shown.command)[1] in CHEAP]
+RUN_HERE = [
+    shown for shown in shown_commands() if _words(shown.command)[:1] == ["memsweep"] and _words(shown.command)[1] in CHEAP
+]
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from small_sweeps import Finished, run_sweep, small_space
+from small_sweeps import SPACE, Finished, run_sweep, small_space
 
 from orchestrator.command_line.app import run as command
 from orchestrator.record import read_journal
@@ -18,12 +18,14 @@ from trainables import registry
 from trainables.counts import SCOPES
 from trainables.training.request import RunRequest
 
-TRIALS, REPLICATES, ENTRIES, EPOCHS = 2, 2, 3, 3
+TRIALS, REPLICATES, EPOCHS = 2, 2, 3
+TARGET = 0.02
+"""An accuracy that some runs reach and others do not within their epochs; guessing among 16 values gives 0.06."""
 ONCE = {f"params/{scope}" for scope in SCOPES} | {"memory/weights_mib", "memory/estimated_mib"}
 EACH_EPOCH = {
     *("train/loss", "val/loss", "val/accuracy"),
     *("memory/peak_host_mib", "memory/baseline_host_mib"),
-    *("time/train_s", "time/total_s", "throughput/tokens_per_s"),
+    *("time/train_s", "time/total_s", "throughput/tokens_per_s", "throughput/inference_tokens_per_s"),
 }
 STATUSES = {"completed": "FINISHED", "stopped": "FINISHED"}
 
@@ -31,6 +33,7 @@ STATUSES = {"completed": "FINISHED", "stopped": "FINISHED"}
 @pytest.fixture(scope="module")
 def sweep(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     document = small_space(
+        task={**SPACE["task"], "target_accuracy": TARGET},
         search={"sampler": "tpe", "trials": TRIALS, "replicates": REPLICATES},
         scheduler={"name": "asha", "grace_period": 1, "reduction_factor": 2},
         tracking={"experiment": "all"},
@@ -115,6 +118,17 @@ def test_every_metric_is_recorded_at_every_epoch(sweep: Finished) -> None:
         assert {name: steps.get(name) for name in EACH_EPOCH} == {name: list(range(1, progress + 1)) for name in EACH_EPOCH}
         assert not [name for name in steps if name.startswith("vram/")]
         assert all(map(math.isfinite, child.data.metrics.values()))
+
+
+def test_the_time_to_the_target_is_recorded_from_the_epoch_that_reached_it(sweep: Finished) -> None:
+    for child in sweep.children.values():
+        accuracy, seconds = (
+            {metric.step: metric.value for metric in sweep.client.get_metric_history(child.info.run_id, name)}
+            for name in ("val/accuracy", "time/to_target_s")
+        )
+        reached = next((step for step in sorted(accuracy) if accuracy[step] >= TARGET), math.inf)
+        assert sorted(seconds) == [step for step in sorted(accuracy) if step >= reached]
+        assert len(set(seconds.values())) <= 1
 
 
 def test_parameter_counts_are_those_of_the_closed_form_and_within_the_budget(sweep: Finished) -> None:

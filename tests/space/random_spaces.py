@@ -10,7 +10,7 @@ import functools
 import itertools
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import log2
 from pathlib import Path
 from types import SimpleNamespace
@@ -225,13 +225,7 @@ def _with_window(draw: Any, space: RandomSpace) -> RandomSpace:
         return space
     count = space.block_parameters(draw(st.sampled_from(candidates)))
     below, above = draw(st.integers(0, count // 5)), draw(st.integers(0, count // 5))
-    return _replaced(space, window=(count - below, count + above))
-
-
-def _replaced(space: RandomSpace, **changes: Any) -> RandomSpace:
-    from dataclasses import replace
-
-    return replace(space, **changes)
+    return replace(space, window=(count - below, count + above))
 
 
 def feasible_by_brute_force(space: RandomSpace) -> Iterator[Drawn]:

@@ -87,3 +87,21 @@ def distance(space, row, drawn) -> float:  # type: ignore[no-untyped-def]
         else:
             total += (dimension.position(value) - dimension.position(drawn[name])) ** 2
     return total
+
+
+def test_structures_are_drawn_with_the_mass_that_the_prior_gives_them() -> None:
+    space = study_space(
+        "task: {name: mqar}\narchitectures:\n  gpt:\n    dim: {choice: [16, 32]}\n    n_layers: {int: [1, 8], log: true}\n"
+        '    use_ffn: {choice: [true, false]}\n    ffn_expand_factor: {choice: [1, 2, 4], when: "use_ffn"}\n'
+        "constraints: {params: {scope: block, min: 1}, require: ['n_layers * dim <= 64 or use_ffn']}\n"
+    )
+    found = find_feasible(space)
+    prior = []
+    for row in (found.row(i) for i in range(len(found))):
+        layers = row["n_layers"]
+        prior.append(np.log((layers + 0.5) / (layers - 0.5)) / (3 if "ffn_expand_factor" in row else 1))
+    expected = 4000 * np.array(prior) / sum(prior)
+    generator = np.random.default_rng(0)
+    counts = np.bincount([found.draw_row(generator) for _ in range(4000)], minlength=len(found))
+    statistic = (np.square(counts - expected) / expected).sum()
+    assert statistic < len(found) + 3.5 * np.sqrt(2 * len(found))

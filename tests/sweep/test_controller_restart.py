@@ -28,25 +28,31 @@ def ending(controller: SweepController) -> list[Any]:
     )
 
 
-def kill_points(total: int) -> range:
-    return range(1, total, max(1, total // 40))
+def assert_the_same_end(path: Path, text: str, points: int | None) -> None:
+    """Killed after some (None: after each) of the events of the whole sweep, restarted, and compared."""
+    whole = Simulation(text, path / "whole")
+    expected, told, total = ending(whole.run()), sorted(told_numbers(whole.events())), len(whole.events())
+    for events in range(1, total, max(1, total // points) if points else 1):
+        killed = path / "killed"
+        with pytest.raises(Killed):
+            Simulation(text, killed, events_left=events).run()
+        resumed = Simulation(text, killed)
+        controller = resumed.run()
+        assert ending(controller) == expected, events
+        assert sorted(told_numbers(resumed.events())) == told
+        assert_settled(controller)
+        shutil.rmtree(killed)
 
 
 @pytest.mark.parametrize("name", SWEEPS)
-def test_killed_after_any_event_the_sweep_comes_to_the_same_end(tmp_path: Path, name: str) -> None:
-    text = SWEEPS[name]
-    whole = Simulation(text, tmp_path / "whole")
-    expected, told = ending(whole.run()), told_numbers(whole.events())
-    for events in kill_points(len(whole.events())):
-        path = tmp_path / "killed"
-        with pytest.raises(Killed):
-            Simulation(text, path, events_left=events).run()
-        resumed = Simulation(text, path)
-        controller = resumed.run()
-        assert ending(controller) == expected, events
-        assert sorted(told_numbers(resumed.events())) == sorted(told)
-        assert_settled(controller)
-        shutil.rmtree(path)
+def test_killed_after_an_event_the_sweep_comes_to_the_same_end(tmp_path: Path, name: str) -> None:
+    assert_the_same_end(tmp_path, SWEEPS[name], points=18)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", SWEEPS)
+def test_killed_after_each_event_the_sweep_comes_to_the_same_end(tmp_path: Path, name: str) -> None:
+    assert_the_same_end(tmp_path, SWEEPS[name], points=None)
 
 
 def test_killed_again_and_again_with_many_in_flight_nothing_is_told_twice(tmp_path: Path) -> None:
