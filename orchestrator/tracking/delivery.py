@@ -72,8 +72,10 @@ class Delivery(threading.Thread):
         try:
             if self._taken:
                 self._spool.synchronize()
-            else:
-                self._take()
+                self._deliver_taken()
+            # Once an attempt: what is appended meanwhile waits for the next one, or a run would be told as often as it reports.
+            self._spool.rotate()
+            self._take()
             while self._taken and not self._stopping:
                 self._deliver_taken()
                 self._take()
@@ -87,7 +89,6 @@ class Delivery(threading.Thread):
     def _take(self) -> None:
         if self._taken:
             return
-        self._spool.rotate()
         taken: dict[Path, int] = {}
         operations: list[Operation] = []
         taken_bytes = 0

@@ -145,7 +145,13 @@ def test_no_epochs_evaluates_once(tmp_path: Path) -> None:
     before = {name: value.clone() for name, value in session.module.state_dict().items()}
     report = session.step()
     assert report.finished and report.progress == 1
-    assert set(report.metrics) == {"val/loss", "val/accuracy", "time/train_s", "time/total_s", "throughput/inference_tokens_per_s"}
+    assert set(report.metrics) == {
+        "val/loss",
+        "val/accuracy",
+        "time/train_s",
+        "time/total_s",
+        "throughput/inference_tokens_per_s",
+    }
     assert report.metrics["time/train_s"] == 0
     assert all(torch.equal(value, before[name]) for name, value in session.module.state_dict().items())
 
