@@ -45,7 +45,7 @@ gpu-test: ## the tests that need a CUDA device; torch, numpy and pytest are enou
 
 benchmarks: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/constrained_search.py
-	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python -m benchmarks.overhead
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

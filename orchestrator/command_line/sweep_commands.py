@@ -147,6 +147,7 @@ def ui(
 def _serve(command: list[str]) -> int:
     """Runs a server in a process group of its own until it ends or Ctrl-C, and leaves none of its processes behind."""
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     server = subprocess.Popen(command, env=environment, start_new_session=True)
     try:
         return server.wait()

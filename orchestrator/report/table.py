@@ -42,22 +42,24 @@ def result_table(data: SweepData) -> Table:
     scopes = _scopes(data)
     memory, memory_label = memory_metric(bests)
     shown = [objective.metric] + ([] if objective.at == "best" else ["best step"])
+    shown += ["solved at"] if _solved(bests) else []
     header = ["entry", *shown, *varied, *(f"params/{scope}" for scope in scopes), memory_label, "train s", "trials"]
-    rows = [_row(data, best, varied, scopes, memory) for best in bests]
+    rows = [_row(data, best, varied, scopes, memory, _solved(bests)) for best in bests]
     without = [space.name for space in data.specification.spaces if space.name not in {best.row for best in bests}]
     rows += [_empty_row(data, name, header) for name in without]
     return Table(header, rows, _note(data, memory))
 
 
 def varied_parameters(data: SweepData) -> list[str]:
-    """The names of what differs within an entry or between entries, as compared across architectures."""
-    names: dict[str, None] = {}
+    """The names of what differs within an entry or between entries, as compared across architectures: the model's first."""
+    found: dict[str, None] = {}
     for space in data.specification.spaces:
         for name, field in space.fields.items():
-            searched = field.written and not isinstance(field.value, Constant)
-            if searched or name in space.grid:
-                names[name if name.startswith("task.") else name.rpartition(".")[2]] = None
-    return list(names)
+            if name in space.grid or (field.written and not isinstance(field.value, Constant)):
+                found[name] = None
+    of_the_model = [name for name in found if "." not in name]
+    others = [name if name.startswith("task.") else name.rpartition(".")[2] for name in found if "." in name]
+    return list(dict.fromkeys(of_the_model + others))
 
 
 def memory_metric(bests: Sequence[BestTrial]) -> tuple[str, str]:
@@ -76,9 +78,17 @@ def number(value: float | None) -> str:
     return f"{value:.4g}"
 
 
-def _row(data: SweepData, best: BestTrial, varied: Sequence[str], scopes: Sequence[str], memory: str) -> list[str]:
+def _solved(bests: Sequence[BestTrial]) -> bool:
+    """Whether any best trial has reached its task's target."""
+    return any(best.metric("solved_epoch") is not None for best in bests)
+
+
+def _row(
+    data: SweepData, best: BestTrial, varied: Sequence[str], scopes: Sequence[str], memory: str, solved: bool
+) -> list[str]:
     value = f"{best.value:.4g}" + (f" ± {best.spread:.2g}" if best.spread is not None else "")
     shown = [value] if data.specification.objective.at == "best" else [value, f"{best.best_value:.4g}"]
+    shown += [number(best.metric("solved_epoch"))] if solved else []
     parameters = [_parameter(best.parameters.get(name)) for name in varied]
     sizes = [number(best.metric(f"params/{scope}")) for scope in scopes]
     peak, seconds = best.metric(memory), best.metric("time/train_s")
@@ -116,6 +126,8 @@ def _note(data: SweepData, memory: str) -> str:
         parts.append(f"mean ± standard deviation of {specification.search.replicates} seeds")
     if budget:
         parts.append(f"every trial within {budget.describe()}")
+    if _solved(best_trials(data)):
+        parts.append(f"solved at: the first {specification.task_type.progress_unit} at the task's target")
     parts.append(f"memory is {memory}, measured")
     return "; ".join(parts) + "."
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import typing
 from collections.abc import Iterable
 from typing import Any
 
@@ -47,6 +48,19 @@ class Context:
             hint = getattr(mistake, "hint", "") or "an expression has numbers, text, field names, operators and a few functions"
             self.diagnostics.add(place, path, f"in the expression: {mistake.message}", hint)
             return None
+
+
+def nearest_choice(value: Any, wanted: Any, otherwise: str) -> str:
+    """A did-you-mean among the texts that a field allows; ``otherwise`` where none is alike."""
+    near = did_you_mean(str(value), [text for text in _texts(wanted) if isinstance(text, str)])
+    return f"did you mean `{near}`?" if near else otherwise
+
+
+def _texts(wanted: Any) -> list[Any]:
+    arguments = typing.get_args(wanted)
+    if typing.get_origin(wanted) is typing.Literal:
+        return list(arguments)
+    return [text for part in arguments for text in _texts(part)]
 
 
 def quantity(value: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from orchestrator.document import child_path
 from orchestrator.space.dimension import ChoiceDimension, Dimension, FloatDimension, IntegerDimension
-from orchestrator.space.reading.context import Context
+from orchestrator.space.reading.context import Context, nearest_choice
 from orchestrator.space.reading.slot import Slot
 from trainables.configuration import Hyperparameter, convert
 
@@ -69,7 +69,9 @@ class DimensionReader:
     def _type_hint(self, slot: Slot) -> str:
         if slot.node.kind == "list":
             return "to search over a list, write {choice: […]}"
-        return "write true or false; yes, no, on and off are text" if slot.wanted is bool else self._field.meaning
+        if slot.wanted is bool:
+            return "write true or false; yes, no, on and off are text"
+        return nearest_choice(slot.node.value, slot.wanted, self._field.meaning)
 
     def _ends(self, slot: Slot, kind: str, number: type) -> tuple[Any, Any]:
         ends = slot.child(kind)

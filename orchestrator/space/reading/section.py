@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from orchestrator.document import Node, child_path
-from orchestrator.space.reading.context import Context, quantity
+from orchestrator.space.reading.context import Context, nearest_choice, quantity
 from trainables.configuration import Configuration, ConfigurationError, Hyperparameter, convert, describe_type
 
 C = TypeVar("C", bound=Configuration)
@@ -25,7 +25,8 @@ def read_section(context: Context, node: Node | None, path: str, wanted: type[C]
             continue
         problem, value = plain_problem(entry.node, fields[key])
         if problem:
-            context.error(entry.node, child_path(path, key), f"`{key}` {problem}", fields[key].meaning)
+            hint = nearest_choice(entry.node.value, fields[key].type, fields[key].meaning)
+            context.error(entry.node, child_path(path, key), f"`{key}` {problem}", hint)
             sound = False
         else:
             values[key] = value
