@@ -30,32 +30,42 @@ class SweepTrainable(Trainable):
     """
 
     def setup(self, config: dict[str, Any]) -> None:
+        """Makes the process ready; the run itself begins with its first step, as Tune may set up a run in two processes and
+        step it in the one that was ready first."""
         registry.architectures()
-        # What is imported lives as long as the process; without it a collection between two runs takes a millisecond.
-        gc.collect()
-        gc.freeze()
         self._worker = RunWorker(assigned_device(), checkpoint_seconds=config.get("checkpoint_seconds", 30.0))
-        self._begin(config)
+        self._waiting: dict[str, Any] | None = config
+        _freeze()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Begins another run in this process, which saves starting one."""
-        self._begin(new_config)
+        """Leaves the run and takes another one, which saves starting a process."""
+        self._worker.stop()
+        self._waiting = new_config
+        _freeze()
         return True
 
     def step(self) -> dict[str, Any]:
+        self._begin_if_waiting()
         return {PAYLOAD: json.dumps(self._worker.advance())}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
+        self._begin_if_waiting()
         self._worker.save(Path(checkpoint_dir) / _CHECKPOINT_FILE)
 
     def load_checkpoint(self, checkpoint: dict[str, Any] | str | None) -> None:
         """Continues from a folder that :meth:`save_checkpoint` wrote; one of a run without a session changes nothing."""
         path = Path(str(checkpoint)) / _CHECKPOINT_FILE
+        self._begin_if_waiting()
         if path.is_file():
             self._worker.load(path)
 
     def cleanup(self) -> None:
         self._worker.stop()
+
+    def _begin_if_waiting(self) -> None:
+        if self._waiting is not None:
+            config, self._waiting = self._waiting, None
+            self._begin(config)
 
     def _begin(self, config: dict[str, Any]) -> None:
         try:
@@ -65,6 +75,12 @@ class SweepTrainable(Trainable):
             self._worker.refuse(str(config.get("request", {}).get("run")), error)
         else:
             self._worker.start(request)
+
+
+def _freeze() -> None:
+    """What is alive between two runs lives as long as the process: later collections need not look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def assigned_device() -> torch.device:

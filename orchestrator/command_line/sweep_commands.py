@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.command_line.errors import DONE, INTERRUPTED, NO_SUCCESS, WRONG_INPUT
+from orchestrator.command_line.errors import DONE, INTERRUPTED, NO_SUCCESS, WRONG_INPUT, interruptible
 from orchestrator.command_line.space_commands import Overrides, Space
 
 RESERVED = ("resume", "status", "sync", "reproduce")
@@ -25,7 +25,7 @@ TrackingUri = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    app.command("run")(run)
+    app.command("run")(interruptible(run))
     app.command("report")(report)
     app.command("ui")(ui)
     for name in RESERVED:

@@ -83,9 +83,7 @@ def _solved(bests: Sequence[BestTrial]) -> bool:
     return any(best.metric("solved_epoch") is not None for best in bests)
 
 
-def _row(
-    data: SweepData, best: BestTrial, varied: Sequence[str], scopes: Sequence[str], memory: str, solved: bool
-) -> list[str]:
+def _row(data: SweepData, best: BestTrial, varied: Sequence[str], scopes: Sequence[str], memory: str, solved: bool) -> list[str]:
     value = f"{best.value:.4g}" + (f" ± {best.spread:.2g}" if best.spread is not None else "")
     shown = [value] if data.specification.objective.at == "best" else [value, f"{best.best_value:.4g}"]
     shown += [number(best.metric("solved_epoch"))] if solved else []
