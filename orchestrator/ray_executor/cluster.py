@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -38,16 +40,40 @@ def ray_cluster(address: str | None) -> Iterator[ClusterResources]:
 
     logging.getLogger("ray").setLevel(logging.ERROR)
     started_here = not ray.is_initialized()
-    if started_here:
-        ray.init(
-            address=address,
-            include_dashboard=None if address else False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
     try:
+        if started_here:
+            with _interrupt_deferred():
+                _start(address)
         found = ray.cluster_resources()
         yield ClusterResources(cpus=found.get("CPU", 0.0), gpus=found.get("GPU", 0.0))
     finally:
         if started_here:
-            ray.shutdown()
+            with _interrupt_deferred():
+                ray.shutdown()
+
+
+def _start(address: str | None) -> None:
+    import ray
+
+    ray.init(
+        address=address,
+        include_dashboard=None if address else False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
+
+
+@contextlib.contextmanager
+def _interrupt_deferred() -> Iterator[None]:
+    """Ctrl-C waits until the block is through: Ray's native start does not survive an exception in its middle."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt

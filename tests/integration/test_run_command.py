@@ -89,6 +89,22 @@ def test_ctrl_c_interrupts_and_nothing_reported_is_lost(tmp_path: Path) -> None:
     assert_interrupted(record)
 
 
+def test_ctrl_c_while_ray_starts_leaves_nothing(tmp_path: Path) -> None:
+    arguments = [sys.executable, "-m", "orchestrator", "run", str(short_space(tmp_path)), "--storage", str(tmp_path / "storage")]
+    process = subprocess.Popen([*arguments, "--yes"], cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    assert process.stderr is not None
+    try:
+        assert process.stderr.readline().startswith("preparing")
+        time.sleep(1.0)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    finally:
+        process.kill()
+        process.wait()
+    assert process.stderr.read() == "interrupted\n"
+    assert not (tmp_path / "storage").exists()
+
+
 def wait_for_results(record: Path, process: subprocess.Popen[bytes]) -> None:
     """Until both runs have reported."""
     deadline = time.monotonic() + 120
