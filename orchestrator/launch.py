@@ -176,7 +176,7 @@ def _tracked(
 def _drive(controller: SweepController, allocation: Allocation, observer: SweepObserver) -> tuple[dict[str, float], bool]:
     """Executes the sweep; returns the slowest call of each hook, and whether it was interrupted."""
     folder = controller.folder
-    prepare_inputs(controller.specification, folder.artifacts)
+    prepare_inputs(controller.specification, folder)
     view = StudyView(folder.study_view, controller.studies)
     slowest: dict[str, float] = {}
     interrupted = False

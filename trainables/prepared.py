@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,12 @@ from trainables.fingerprint import fingerprint
 MANIFEST = "manifest.json"
 
 
-def prepare_once(root: Path, name: str, values: Mapping[str, Any], make: Callable[[Path], None]) -> Path:
+def prepare_once(
+    root: Path, name: str, values: Mapping[str, Any], make: Callable[[Path], None], elsewhere: Iterable[Path] = ()
+) -> Path:
     """The folder ``root/{name}-{fingerprint}``, filled by ``make(folder)`` unless it is there already.
+
+    Where one of the roots ``elsewhere`` has the same folder, its files are linked (copied where that is not possible) instead.
 
     It is filled under another name and renamed when complete, so a half-made folder is never seen. Of several processes that
     make the same folder at once, one keeps its work and the others take it.
@@ -27,6 +32,9 @@ def prepare_once(root: Path, name: str, values: Mapping[str, Any], make: Callabl
     folder = root / f"{name}-{fingerprint(values)}"
     if (folder / MANIFEST).is_file():
         return folder
+    made = next((other / folder.name for other in elsewhere if (other / folder.name / MANIFEST).is_file()), None)
+    if made is not None:
+        make = functools.partial(_link_files, made)
     staging = root / f".{folder.name}.{uuid.uuid4().hex}"
     staging.mkdir(parents=True)
     try:
@@ -37,6 +45,18 @@ def prepare_once(root: Path, name: str, values: Mapping[str, Any], make: Callabl
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return folder
+
+
+def _link_files(source: Path, folder: Path) -> None:
+    ignored = shutil.ignore_patterns(MANIFEST)
+    shutil.copytree(source, folder, copy_function=_link_or_copy, dirs_exist_ok=True, ignore=ignored)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _publish(staging: Path, folder: Path) -> None:

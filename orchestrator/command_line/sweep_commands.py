@@ -100,8 +100,9 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="one JSON document on stdout")] = False,
     output: Annotated[Path | None, typer.Option("--output", metavar="DIR", help="also write the files there")] = None,
     storage: Storage = DEFAULT_STORAGE,
+    tracking_uri: TrackingUri = None,
 ) -> int:
-    """Tables and figures of one or several sweeps."""
+    """Tables and figures of one or several sweeps, from their records alone: the tracking server is not asked."""
     from orchestrator.report.collect import load_sweep
     from orchestrator.report.table import result_table
     from orchestrator.report.write import report_json, write_report

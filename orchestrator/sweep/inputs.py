@@ -8,11 +8,14 @@ from pathlib import Path
 from orchestrator.space.specification import SweepSpecification
 from orchestrator.space.study_space import StudySpace
 from orchestrator.space.value import Constant
+from orchestrator.sweep.folder import SweepFolder
 from trainables.prepared import prepare_once
 
 
-def prepare_inputs(specification: SweepSpecification, artifacts: Path) -> list[Path]:
+def prepare_inputs(specification: SweepSpecification, sweep: SweepFolder) -> list[Path]:
     """Makes the data of every study whose task has no searched field; what is searched is made by the first run that needs it.
+
+    What another sweep of the same storage has made already is taken from there.
 
     Returns:
         The folders, each once.
@@ -24,7 +27,8 @@ def prepare_inputs(specification: SweepSpecification, artifacts: Path) -> list[P
             continue
         task = space.task_type.configuration_type.from_values(values)
         prepare = functools.partial(space.task_type.prepare, task)
-        folders[prepare_once(artifacts, space.task_type.name, task.to_values(), prepare)] = None
+        others = sweep.path.parent.glob(f"*/{sweep.artifacts.name}")
+        folders[prepare_once(sweep.artifacts, space.task_type.name, task.to_values(), prepare, others)] = None
     return list(folders)
 
 

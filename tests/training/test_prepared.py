@@ -58,3 +58,20 @@ def test_a_maker_that_was_killed_is_not_mistaken_for_a_finished_one(tmp_path: Pa
     (finished / MANIFEST).unlink()
     with pytest.raises(RuntimeError, match="incomplete"):
         prepare_once(tmp_path, "data", {}, slow_maker)
+
+
+def test_what_is_made_elsewhere_is_linked_and_not_made_again(tmp_path: Path) -> None:
+    def make(folder: Path) -> None:
+        (folder / "inner").mkdir()
+        (folder / "inner" / "data.bin").write_bytes(b"data")
+
+    def never(folder: Path) -> None:
+        raise AssertionError("made twice")
+
+    first = prepare_once(tmp_path / "one", "data", {"seed": 0}, make)
+    second = prepare_once(tmp_path / "two", "data", {"seed": 0}, never, elsewhere=[tmp_path / "none", tmp_path / "one"])
+    assert (second / "inner" / "data.bin").samefile(first / "inner" / "data.bin")
+    assert (second / MANIFEST).read_text() == (first / MANIFEST).read_text()
+    assert not (second / MANIFEST).samefile(first / MANIFEST)
+    with pytest.raises(AssertionError, match="made twice"):
+        prepare_once(tmp_path / "two", "data", {"seed": 1}, never, elsewhere=[tmp_path / "one"])
