@@ -83,10 +83,17 @@ def _solved(bests: Sequence[BestTrial]) -> bool:
     return any(best.metric("solved_epoch") is not None for best in bests)
 
 
+def _solved_at(best: BestTrial) -> str:
+    """The mean over the runs that solved the task, and how many did where not all."""
+    solving = sum("solved_epoch" in run.metrics for run in best.runs)
+    share = f" ({solving} of {len(best.runs)})" if 0 < solving < len(best.runs) else ""
+    return number(best.metric("solved_epoch")) + share
+
+
 def _row(data: SweepData, best: BestTrial, varied: Sequence[str], scopes: Sequence[str], memory: str, solved: bool) -> list[str]:
     value = f"{best.value:.4g}" + (f" ± {best.spread:.2g}" if best.spread is not None else "")
     shown = [value] if data.specification.objective.at == "best" else [value, f"{best.best_value:.4g}"]
-    shown += [number(best.metric("solved_epoch"))] if solved else []
+    shown += [_solved_at(best)] if solved else []
     parameters = [_parameter(best.parameters.get(name)) for name in varied]
     sizes = [number(best.metric(f"params/{scope}")) for scope in scopes]
     peak, seconds = best.metric(memory), best.metric("time/train_s")
