@@ -146,10 +146,10 @@ class SweepController:
         study, state = self.studies[name], self.state.study(name)
         suggestion = None if self._is_used_up(study, state) else self._ask(study, state)
         if suggestion is None:
-            self._record({"kind": "exhausted", "study": name}, durable=True)
+            self._record({"kind": "exhausted", "study": name})
             return None
         event = self._suggestion_event(state, suggestion)
-        self._record(event, durable=True)
+        self._record(event)
         known = event["answered_by"]
         if known is None:
             return self.state.trials[event["trial"]]
@@ -260,7 +260,7 @@ class SweepController:
         value = statistics.fmean(values) if values else None
         if outcome == "completed" and value is None:
             outcome = "failed"
-        self._record({"kind": "trial_end", "trial": trial.id, "outcome": outcome, "value": value}, durable=True)
+        self._record({"kind": "trial_end", "trial": trial.id, "outcome": outcome, "value": value})
         told = self._told(trial)
         for number in (trial.number, *trial.twins):
             self._tell(trial.study, number, told)

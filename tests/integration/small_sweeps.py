@@ -16,6 +16,10 @@ from orchestrator.launch import LaunchOptions, LaunchResult, SweepObserver, laun
 from orchestrator.report.collect import SweepData, load_sweep
 from orchestrator.space.reading import read_search_space
 
+NO_HOOK_WAITS_S = 1.0
+"""No call into our hooks waits for a network or a sleeping process. How short they are is measured on a quiet machine by
+``benchmarks/overhead.py`` (under 0.1 s); on a busy one a call can be held up by whatever else runs."""
+
 SPACE: dict[str, Any] = {
     "name": "small",
     "task": {
