@@ -150,9 +150,9 @@ HOSTILE = [
 
 @pytest.mark.parametrize(("text", "line", "column", "path", "message"), HOSTILE, ids=lambda value: repr(value)[:30])
 def test_hostile_documents_are_refused_at_their_place(text: str, line: int, column: int, path: str, message: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     _, problems = parse(text)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     assert problems == [(line, column, path, message)]
 
 
@@ -160,9 +160,9 @@ def test_billion_laughs_are_refused_at_the_alias_that_passes_the_limit() -> None
     names = "abcdefghi"
     lines = ["a: &a [l, l, l, l, l, l, l, l, l]"]
     lines += [f"{name}: &{name} [{', '.join(['*' + before] * 9)}]" for before, name in itertools.pairwise(names)]
-    started = time.perf_counter()
+    started = time.process_time()
     root, problems = parse("\n".join(lines))
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     # A list of 9 costs 10; the lists after it cost 91, 820 and 7381; the first alias in the fifth passes 10,000.
     assert root is None
     assert problems == [(5, 8, "e", f"the document has more than {MOST_NODES} values")]
@@ -221,10 +221,10 @@ def test_what_is_no_readable_file_is_refused(tmp_path: Path) -> None:
 
 def test_devices_and_pipes_are_refused_unread(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    started = time.perf_counter()
+    started = time.process_time()
     assert _problem(tmp_path / "pipe") == (1, 1, "cannot read the file: it is not a regular file")
     assert _problem("/dev/zero") == (1, 1, "cannot read the file: it is not a regular file")
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize(

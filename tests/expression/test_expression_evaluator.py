@@ -187,9 +187,9 @@ def test_empty_columns_give_empty_columns() -> None:
 def test_a_hundred_thousand_candidates_take_well_under_a_second() -> None:
     columns = {name: np.arange(1, 100_001) for name in ("dk", "n_heads", "dim")}
     expression = parse("dk * n_heads <= 4 * dim and dk % 2 == 0 and log2(dim) >= 1")
-    started = time.perf_counter()
+    started = time.process_time()
     assert evaluate(expression, columns.__getitem__).sum() == 2
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 INTEGERS = st.integers(-9, 9) | st.sampled_from([64, 1000, 2**31, 2**53 + 1, 2**62 - 1, -(2**61)])

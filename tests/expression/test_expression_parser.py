@@ -119,10 +119,10 @@ ATTACKS = [
 
 @pytest.mark.parametrize(("text", "offset", "message"), ATTACKS, ids=[ascii(text)[:30] for text, _, _ in ATTACKS])
 def test_what_is_not_whitelisted_is_refused_at_its_place(text: str, offset: int, message: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(ExpressionError) as raised:
         parse(text)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     assert message in raised.value.message
     if "only these functions" not in message or not text.startswith("()"):
         assert raised.value.offset == offset
@@ -175,14 +175,14 @@ VALUES = {"dk": 9, "levels": [1, 2, 3], "mode": "a", "task.x": 10**12, "training
 @example("round(9, 9**9)")
 @example("levels*9**9")
 def test_no_text_does_more_than_have_a_value_or_be_refused(text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     try:
         value = evaluate(parse(text), VALUES.__getitem__)
     except ExpressionError as error:
         assert 0 <= error.offset <= len(text) + 1
     else:
         assert isinstance(value, (int, float, str, list, type(None)))
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_interpolation_is_the_whole_text() -> None:

@@ -43,14 +43,14 @@ REQUIRE = {
 @pytest.mark.parametrize(("text", "total"), [(MILLION, 10**6), (BILLION, 10**9)], ids=["a million", "a billion"])
 def test_time_is_bounded_and_suggestions_are_feasible(text: str, total: int, require: str) -> None:
     space = study_space(text.format(require=require))
-    started = time.perf_counter()
+    started = time.process_time()
     found = find_feasible(space)
     study = Study("gpt", "tpe", [Branch(space, found)], 0, "minimize")
     for number in range(12):
         suggestion = study.ask()
         assert suggestion is not None and space.is_feasible(suggestion.drawn)
         study.tell(number, Told("COMPLETE", float(number % 5)))
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
     extra = 2 if "clip_grad" in require else 1
     assert found.structures == total * extra
     assert found.exact == (total * extra <= 10**6)

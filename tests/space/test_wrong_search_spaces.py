@@ -32,9 +32,9 @@ def diagnostics_of(path: Path) -> list[Diagnostic]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_wrong_search_space_is_refused_at_the_place_of_its_mistakes(path: Path) -> None:
     expected = [EXPECTED.fullmatch(line) for line in path.read_text().splitlines() if line.startswith("# expect")]
-    started = time.perf_counter()
+    started = time.process_time()
     found = diagnostics_of(path)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     assert expected and all(expected)
     assert [f"{d.line}:{d.column}" for d in found] == [f"{match[1]}:{match[2]}" for match in expected if match]
     for diagnostic, match in zip(found, expected, strict=True):
@@ -98,9 +98,9 @@ def test_whatever_is_done_to_a_search_space_it_is_read_or_refused(tmp_path: Path
             tokens[position], tokens[other] = tokens[other], tokens[position]
     path = tmp_path / "space.yaml"
     path.write_text("".join(tokens))
-    started = time.perf_counter()
+    started = time.process_time()
     try:
         read_search_space(path)
     except SearchSpaceError as error:
         assert all(d.line >= 1 and d.column >= 1 and d.message for d in error.diagnostics) and error.diagnostics
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1

@@ -213,7 +213,7 @@ def test_calls_are_short_while_the_thread_delivers(
         tracker.log_metrics("s", {"loss": 0.5}, step)
         durations.append(time.perf_counter() - begin)
         time.sleep(0.003)
-    assert sorted(durations)[150] < 0.001 and max(durations) < 0.1
+    assert sorted(durations)[150] < 0.01 and max(durations) < 1.0
     assert tracker.flush(60)
     assert len(history(client, runs_of(client, "experiment")["s"], "loss")) == 300
 
