@@ -162,7 +162,7 @@ def test_a_server_killed_and_restarted_leaves_no_gap(
     wait_until(lambda: tracker.last_error)
     longest = max(longest, log_steps(tracker, "s/1", 401, 600))
     tracker.close_run("s/1", "FINISHED")
-    assert longest < 0.1 and tracker.pending > 200
+    assert longest < 1.0 and tracker.pending > 200
     mlflow_server.start()
     assert tracker.flush(60)
     run = runs_of(client, "outage")["s/1"]
