@@ -1,12 +1,13 @@
-"""Runs a sweep from its specification to its end: folder, record, tracker, inputs, executor, views, report."""
+"""Runs a sweep to its end, from its specification or from its record: tracker, inputs, executor, views, report."""
 
 from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -14,9 +15,10 @@ import orchestrator
 from orchestrator.ray_executor.cluster import ClusterResources, ray_cluster
 from orchestrator.ray_executor.execute import execute
 from orchestrator.ray_executor.resources import Allocation, ResourceError, allocate
-from orchestrator.record import Journal
+from orchestrator.record import Journal, read_journal
 from orchestrator.report.write import write_report
-from orchestrator.space.specification import SweepSpecification
+from orchestrator.space.reading import read_search_space
+from orchestrator.space.specification import SweepSpecification, renamed
 from orchestrator.sweep.controller import SweepController
 from orchestrator.sweep.folder import SweepFolder
 from orchestrator.sweep.inputs import prepare_inputs
@@ -33,6 +35,10 @@ RECORD_FORMAT = 1
 
 class SweepExists(Exception):
     """A sweep of this name is there already."""
+
+
+class TrackingElsewhere(Exception):
+    """A sweep cannot go on in another tracking store than its own."""
 
 
 @dataclass(frozen=True)
@@ -103,35 +109,93 @@ def launch(specification: SweepSpecification, options: LaunchOptions, observer: 
     observer.preparing()
     with ray_cluster(options.address) as cluster:
         _refuse_unmeasurable(specification, cluster)
-        return _launch_on(allocate(specification.resources, cluster), specification, options, observer)
+        allocation = allocate(specification.resources, cluster)
+        folder = create_folder(specification, options)
+        with Journal(folder.record) as journal:
+            header = _header(specification, options)
+            journal.append(header, durable=True)
+            return _conduct(_Sweep(specification, folder, journal, [header]), allocation, options, observer)
 
 
-def _launch_on(
-    allocation: Allocation, specification: SweepSpecification, options: LaunchOptions, observer: SweepObserver
-) -> LaunchResult:
-    folder = create_folder(specification, options)
-    journal = Journal(folder.record)
-    identity = uuid.uuid4().hex[:12]
-    header = {
+def resume(folder: SweepFolder, trials: int | None, options: LaunchOptions, observer: SweepObserver) -> LaunchResult:
+    """Goes on with a sweep that was interrupted or killed, or gives a finished one more trials.
+
+    Completed runs stay; those in flight go on from their last checkpoint, under the same MLflow runs. ``trials`` is the new total
+    of each study; it holds for later resumptions too.
+
+    Raises:
+        JournalInUse: another driver is at work on it.
+        TrackingElsewhere: it was tracked at a URI that is not given now.
+        JournalError: the record is damaged.
+        ResourceError: as for :func:`launch`.
+    """
+    with Journal(folder.record) as journal:
+        events = read_journal(folder.record)
+        if events[0].get("own_tracking") and options.tracking_uri is None:
+            raise TrackingElsewhere(f"the runs of `{folder.name}` are tracked elsewhere: give the same --tracking-uri as before")
+        total = trials or _last_total(events)
+        specification = read_search_space(folder.space, [f"search.trials={total}"] if total else [])
+        specification = renamed(specification, events[0]["name"])
+        observer.preparing()
+        with ray_cluster(options.address) as cluster:
+            _refuse_unmeasurable(specification, cluster)
+            allocation = allocate(specification.resources, cluster)
+            event = {"kind": "resume", "trials": total, "version": orchestrator.__version__}
+            journal.append(event, durable=True)
+            return _conduct(_Sweep(specification, folder, journal, [*events, event]), allocation, options, observer)
+
+
+def _last_total(events: Sequence[Mapping[str, Any]]) -> int | None:
+    """The total of trials that the latest resumption gave."""
+    given = [event["trials"] for event in events if event["kind"] == "resume" and event["trials"]]
+    return given[-1] if given else None
+
+
+@dataclass(frozen=True)
+class _Sweep:
+    """A sweep about to go on: its record is open, ``events`` is what stands in it."""
+
+    specification: SweepSpecification
+    folder: SweepFolder
+    journal: Journal
+    events: list[dict[str, Any]]
+
+    @property
+    def is_new(self) -> bool:
+        return len(self.events) == 1
+
+
+def _header(specification: SweepSpecification, options: LaunchOptions) -> dict[str, Any]:
+    """The first event. A tracking URI may hold a password, so only whether one was given is recorded."""
+    return {
+        "own_tracking": options.tracking_uri is not None,
         "kind": "sweep",
         "format": RECORD_FORMAT,
         "name": specification.name,
-        "identity": identity,
+        "identity": uuid.uuid4().hex[:12],
         "version": orchestrator.__version__,
     }
-    journal.append(header, durable=True)
-    with _tracked(specification, folder, options, journal, identity) as telemetry:
+
+
+def _conduct(sweep: _Sweep, allocation: Allocation, options: LaunchOptions, observer: SweepObserver) -> LaunchResult:
+    folder, journal = sweep.folder, sweep.journal
+    with _tracked(sweep, options) as telemetry:
         controller = SweepController(
-            specification, folder, journal, telemetry, events=[header], listener=lambda t, r: observer.run_ended(controller, t, r)
+            sweep.specification,
+            folder,
+            journal,
+            telemetry,
+            events=sweep.events,
+            listener=lambda trial, run: observer.run_ended(controller, trial, run),
         )
-        telemetry.sweep_opened()
+        telemetry.sweep_opened() if sweep.is_new else telemetry.sweep_resumed()
         slowest, interrupted = _drive(controller, allocation, observer)
         write_report([folder], folder.report)
         telemetry.tracker.log_artifact(telemetry.key(PARENT), folder.report / "table.md")
         telemetry.sweep_ended("KILLED" if interrupted else "FINISHED")
         observer.delivering(telemetry.tracker.pending)
         telemetry.tracker.close(DELIVERY_PATIENCE_S)
-        journal.append({"kind": "end", "interrupted": interrupted}, durable=True)
+        journal.append({"kind": "end", "interrupted": interrupted})
         completed = sum(trial.outcome == "completed" for trial in controller.state.trials.values())
         return LaunchResult(folder, completed, interrupted, telemetry.tracker.pending, telemetry.tracker.last_error, slowest)
 
@@ -151,9 +215,8 @@ class SweepObserver:
 
 
 @contextlib.contextmanager
-def _tracked(
-    specification: SweepSpecification, folder: SweepFolder, options: LaunchOptions, journal: Journal, identity: str
-) -> Iterator[MlflowTelemetry]:
+def _tracked(sweep: _Sweep, options: LaunchOptions) -> Iterator[MlflowTelemetry]:
+    specification, folder, journal = sweep.specification, sweep.folder, sweep.journal
     default = options.tracking_uri is None
 
     def note_run_id(key: str, tracking_id: str) -> None:
@@ -168,7 +231,7 @@ def _tracked(
         note_run_id,
     )
     try:
-        yield MlflowTelemetry(tracker, specification, identity, folder.path)
+        yield MlflowTelemetry(tracker, specification, sweep.events[0]["identity"], folder.path)
     finally:
         tracker.close(0.0)
 
@@ -183,7 +246,8 @@ def _drive(controller: SweepController, allocation: Allocation, observer: SweepO
     view.start()
     observer.started(controller, allocation)
     try:
-        slowest = execute(controller, allocation, folder.tune)
+        if not controller.is_over:
+            slowest = execute(controller, allocation, folder.tune)
     except KeyboardInterrupt:
         interrupted = True
     finally:

@@ -32,7 +32,7 @@ def interruptible(command: Callable[P, int]) -> Callable[P, int]:
 def user_errors() -> tuple[type[Exception], ...]:
     """Shown as a message without a traceback."""
     from orchestrator.document import SearchSpaceError
-    from orchestrator.launch import SweepExists
+    from orchestrator.launch import SweepExists, TrackingElsewhere
     from orchestrator.ray_executor.resources import ResourceError
     from orchestrator.record import JournalError
     from orchestrator.space.reading.overrides import OverrideError
@@ -40,6 +40,6 @@ def user_errors() -> tuple[type[Exception], ...]:
     from orchestrator.tracking import SpoolInUseError
 
     return (
-        SearchSpaceError, SweepExists, ResourceError, JournalError, OverrideError, SpoolInUseError, WrongName,
+        SearchSpaceError, SweepExists, TrackingElsewhere, ResourceError, JournalError, OverrideError, SpoolInUseError, WrongName,
         FileNotFoundError, PermissionError, NotADirectoryError,
     )  # fmt: skip

@@ -15,7 +15,7 @@ import typer
 from orchestrator.command_line.errors import DONE, INTERRUPTED, NO_SUCCESS, WRONG_INPUT, interruptible
 from orchestrator.command_line.space_commands import Overrides, Space
 
-RESERVED = ("resume", "status", "sync", "reproduce")
+RESERVED = ("status", "sync", "reproduce")
 DEFAULT_STORAGE = Path("sweeps")
 
 Storage = Annotated[Path, typer.Option("--storage", metavar="DIR", help="where sweeps are kept")]
@@ -23,9 +23,12 @@ TrackingUri = Annotated[
     str | None, typer.Option("--tracking-uri", metavar="URI", help="MLflow; default: mlflow.db in the storage")
 ]
 
+Address = Annotated[str | None, typer.Option("--address", help="a Ray cluster to join; default: this machine")]
+
 
 def register(app: typer.Typer) -> None:
     app.command("run")(interruptible(run))
+    app.command("resume")(interruptible(resume))
     app.command("report")(report)
     app.command("ui")(ui)
     for name in RESERVED:
@@ -46,7 +49,7 @@ def run(
     yes: Annotated[bool, typer.Option("--yes", help="never ask")] = False,
     storage: Storage = DEFAULT_STORAGE,
     tracking_uri: TrackingUri = None,
-    address: Annotated[str | None, typer.Option("--address", help="a Ray cluster to join; default: this machine")] = None,
+    address: Address = None,
 ) -> int:
     """Runs a sweep to its end and prints the result table. Ctrl-C interrupts it; nothing that was reported is lost."""
     from orchestrator.check import check_feasibility
@@ -64,6 +67,28 @@ def run(
     options = LaunchOptions(storage, specification.name, tracking_uri, address)
     result = launch(specification, options, ProgressPrinter())
     return _conclude(result, tracking_uri)
+
+
+def resume(
+    sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="a folder, or a name under --storage", show_default=False)],
+    trials: Annotated[int | None, typer.Option("--trials", min=1, help="new total of trials of each study")] = None,
+    space: Annotated[Path | None, typer.Option("--space", help="an edited search space: not available yet")] = None,
+    storage: Storage = DEFAULT_STORAGE,
+    tracking_uri: TrackingUri = None,
+    address: Address = None,
+) -> int:
+    """Goes on with a sweep that was interrupted or killed; with --trials also with one that has ended."""
+    from orchestrator.command_line.progress import ProgressPrinter
+    from orchestrator.launch import LaunchOptions
+    from orchestrator.launch import resume as resume_sweep
+    from orchestrator.sweep.folder import find_sweep
+
+    if space is not None:
+        print("error: `memsweep resume --space` is not available yet", file=sys.stderr)
+        return WRONG_INPUT
+    folder = find_sweep(sweep, storage)
+    options = LaunchOptions(folder.path.parent, folder.name, tracking_uri, address)
+    return _conclude(resume_sweep(folder, trials, options, ProgressPrinter()), tracking_uri)
 
 
 def _confirmed(specification: object, storage: Path) -> bool:
@@ -87,7 +112,7 @@ def _conclude(result: object, tracking_uri: str | None) -> int:
         reason = f"{result.undelivered} operations could not be delivered to MLflow ({result.tracking_error})"
         print(f"{reason}; kept in {folder.spool}", file=sys.stderr)
     if result.interrupted:
-        print(f"interrupted: what was reported is in {folder.record}", file=sys.stderr)
+        print(f"interrupted: continue with  memsweep resume {folder.path}", file=sys.stderr)
         return INTERRUPTED
     if not result.completed_trials:
         print("no trial completed: `outcome` and `error` of each run are in MLflow and in record.jsonl", file=sys.stderr)

@@ -1,5 +1,5 @@
 """The sweep's own record: an append-only, checksummed list of events from which everything else is rebuilt."""
 
-from orchestrator.record.journal import Journal, JournalError, read_journal
+from orchestrator.record.journal import Journal, JournalError, JournalInUse, read_journal
 
-__all__ = ["Journal", "JournalError", "read_journal"]
+__all__ = ["Journal", "JournalError", "JournalInUse", "read_journal"]

@@ -6,13 +6,21 @@ short can only be the last one: it is dropped (and cut off before the next appen
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, Self
+
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ImportError:  # Windows: two drivers on one sweep are not told apart there
+    fcntl = None
 
 _SEPARATOR = b',"checksum":"'
 
@@ -21,17 +29,29 @@ class JournalError(Exception):
     """The record is damaged before its last line; the message says where."""
 
 
+class JournalInUse(JournalError):
+    """Another living driver writes this record."""
+
+
 class Journal:
-    """Appends events to a record; opening an existing one first drops a torn last line."""
+    """Appends events to a record; opening an existing one first drops a torn last line.
+
+    Raises:
+        JournalInUse: another driver has it open (not found out on systems without file locks).
+        JournalError: it is damaged.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        if path.exists():
-            _, sound = _scan(path)
-            os.truncate(path, sound)
         self._file = path.open("ab", buffering=0)
-        self._size = self._file.tell()
         self._lock = threading.Lock()
+        try:
+            _claim(self._file.fileno(), path)
+            _, self._size = _scan(path)
+        except JournalError:
+            self._file.close()
+            raise
+        os.truncate(self._file.fileno(), self._size)
 
     def append(self, event: Mapping[str, Any], durable: bool = False) -> None:
         """Writes one event, from any thread; ``durable`` waits until it is on the disk.
@@ -57,8 +77,25 @@ class Journal:
         self._size += written
 
     def close(self) -> None:
-        os.fsync(self._file.fileno())
-        self._file.close()
+        if not self._file.closed:
+            os.fsync(self._file.fileno())
+            self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _claim(descriptor: int, path: Path) -> None:
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            raise JournalInUse(f"another driver is at work on this sweep: it writes {path}") from None
 
 
 def encode(event: Mapping[str, Any]) -> bytes:

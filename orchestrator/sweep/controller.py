@@ -60,11 +60,15 @@ class SweepController:
         for event in events:
             self._replay(event)
         self._settle()
+        self._restarting = [run.id for run in self.state.runs.values() if run.in_flight]
+        """Runs that an earlier process had in flight; they go on from their last checkpoint."""
 
     # What executors call.
 
     def next_run(self) -> RunRequest | None:
         """The next run to start; None when no new one is left to start."""
+        if self._restarting:
+            return self._restart(self.state.runs[self._restarting.pop(0)])
         waiting = next((run for run in self.state.runs.values() if not run.started), None)
         if waiting is None:
             trial = self._new_trial()
@@ -74,6 +78,17 @@ class SweepController:
         self._record({"kind": "start", "run": waiting.id})
         self.telemetry.run_started(self.state.trials[waiting.trial], waiting)
         return self.request(waiting)
+
+    def _restart(self, run: RunState) -> RunRequest:
+        self._record({"kind": "start", "run": run.id})
+        self.telemetry.run_resumed(self.state.trials[run.trial], run)
+        return self.request(run)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to run."""
+        waiting = bool(self._restarting) or any(not run.started for run in self.state.runs.values())
+        return not waiting and not any(self._wants_trial(name) for name in self.studies)
 
     def on_result(self, run: str, payload: Mapping[str, Any]) -> bool:
         """Takes what a worker reports; returns whether the run goes on."""

@@ -121,7 +121,9 @@ class SweepState:
         self.study(event["study"]).exhausted = True
 
     def _on_start(self, event: Event) -> None:
-        self.runs[event["run"]].started = True
+        """The first start of a run, or another one after an interruption."""
+        run = self.runs[event["run"]]
+        run.started, run.outcome = True, None
 
     def _on_tracking(self, event: Event) -> None:
         if event["run"] is None:
@@ -147,4 +149,7 @@ class SweepState:
         pass
 
     def _on_end(self, event: Event) -> None:
+        pass
+
+    def _on_resume(self, event: Event) -> None:
         pass

@@ -23,6 +23,8 @@ class Telemetry(Protocol):
 
     def run_started(self, trial: TrialState, run: RunState) -> None: ...
 
+    def run_resumed(self, trial: TrialState, run: RunState) -> None: ...
+
     def run_reported(self, run: RunState, progress: int, metrics: Mapping[str, float]) -> None: ...
 
     def run_ended(self, trial: TrialState, run: RunState, outcome: str, error: Mapping[str, str] | None) -> None: ...
@@ -36,6 +38,8 @@ class NoTelemetry:
     def sweep_opened(self) -> None: ...
 
     def run_started(self, trial: TrialState, run: RunState) -> None: ...
+
+    def run_resumed(self, trial: TrialState, run: RunState) -> None: ...
 
     def run_reported(self, run: RunState, progress: int, metrics: Mapping[str, float]) -> None: ...
 
@@ -88,6 +92,15 @@ class MlflowTelemetry:
         params = {"entry": trial.entry, "architecture": trial.architecture, **compared_parameters(space, trial.configuration)}
         name = run_name(space, trial.configuration, seed)
         self.tracker.open_run(self.key(run.id), name, tags, params, self.key(PARENT))
+
+    def run_resumed(self, trial: TrialState, run: RunState) -> None:
+        """The same MLflow run goes on: opening finds it by its key."""
+        self.run_started(trial, run)
+        self.tracker.reopen_run(self.key(run.id))
+
+    def sweep_resumed(self) -> None:
+        self.sweep_opened()
+        self.tracker.reopen_run(self.key(PARENT))
 
     def run_reported(self, run: RunState, progress: int, metrics: Mapping[str, float]) -> None:
         self.tracker.log_metrics(self.key(run.id), metrics, progress)

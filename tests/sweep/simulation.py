@@ -110,6 +110,10 @@ class KillableJournal(Journal):
         super().append(event, durable)
 
 
+_LIVES: dict[Path, Journal] = {}
+"""The record of the latest life on each folder; a process that dies lets go of it, here the next life does."""
+
+
 class Simulation:
     """One life of a driver: a controller on a folder, and workers that advance in turn."""
 
@@ -118,18 +122,16 @@ class Simulation:
     ) -> None:
         self.folder = SweepFolder(path)
         path.mkdir(parents=True, exist_ok=True)
+        if path in _LIVES:
+            _LIVES.pop(path).close()
         events = read_journal(self.folder.record) if self.folder.record.exists() else []
-        self.journal = KillableJournal(self.folder.record, events_left)
+        self.journal = _LIVES[path] = KillableJournal(self.folder.record, events_left)
         self.scripts = scripts
         self.concurrency = concurrency
         self.active: list[PretendedRun] = []
         self.controller = SweepController(
             specified(text), self.folder, self.journal, NoTelemetry(), events=events, clock=lambda: 0.0
         )
-        for run in self.controller.in_flight:
-            request = self.controller.request(run)
-            checkpoint = run.progress - run.progress % 2
-            self.active.append(PretendedRun(request, scripts(request), checkpoint))
 
     def run(self, steps: float = float("inf")) -> SweepController:
         """Until all has ended, or for so many reports."""
@@ -148,7 +150,9 @@ class Simulation:
             request = self.controller.next_run()
             if request is None:
                 return
-            self.active.append(PretendedRun(request, self.scripts(request)))
+            reported = self.controller.state.runs[request.run].progress
+            checkpoint = reported - reported % 2
+            self.active.append(PretendedRun(request, self.scripts(request), checkpoint))
 
     def events(self) -> list[dict[str, Any]]:
         return read_journal(self.folder.record)
