@@ -44,7 +44,7 @@ gpu-test: ## the tests that need a CUDA device; torch, numpy and pytest are enou
 	$(PYTHON) -m pytest -m gpu $(GPU_TESTS)
 
 benchmarks: $(VENV)/.installed-test
-	$(BIN)/python benchmarks/constrained_search.py
+	$(BIN)/python -m benchmarks.constrained_search
 	$(BIN)/python -m benchmarks.overhead
 
 clean:

@@ -12,23 +12,20 @@ Run ``python -m benchmarks.constrained_search [--output PATH] [--seeds N]``.
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
 import math
-import platform
 import statistics
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
 
+from benchmarks._machine import RESULTS, provenance, write_results
 from orchestrator.search.sampler import Branch
 from orchestrator.search.study import Study, Told
 from orchestrator.space.reading import read_search_space
@@ -53,7 +50,7 @@ STRUCTURES = 122_880
 FEASIBLE = 1_194
 TRIALS = 60
 CONSTRAINED_TRIALS = 300
-DEFAULT_OUTPUT = Path(__file__).parent / "results" / "constrained_search.json"
+DEFAULT_OUTPUT = RESULTS / "constrained_search.json"
 
 Draw = Mapping[str, Any]
 
@@ -199,10 +196,7 @@ def measure(seeds: int) -> dict[str, Any]:
     regrets = quality(structures, seeds)
     ours = statistics.median(regrets["by construction"])
     return {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "versions": {"python": platform.python_version()}
-        | {name: metadata.version(name) for name in ("optuna", "numpy", "memsweep")},
-        "device": cpu_name(),
+        **provenance("optuna", "numpy", "memsweep"),
         "structures": structures.structures,
         "feasible": structures.feasible,
         "ours": latency(),
@@ -212,17 +206,6 @@ def measure(seeds: int) -> dict[str, Any]:
         "median_regret": {name: statistics.median(values) for name, values in regrets.items()},
         "regret_ratio_to_ours": {name: statistics.median(values) / ours for name, values in regrets.items()},
     }
-
-
-def cpu_name() -> str:
-    """The processor's model as Linux tells it; elsewhere what Python knows."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    return next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor() or "unknown"
-    )
 
 
 def table(results: Mapping[str, Any]) -> str:
@@ -253,8 +236,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     arguments = parser.parse_args()
     results = measure(arguments.seeds)
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(results, indent=2) + "\n")
+    write_results(arguments.output, results)
     print(table(results))
 
 

@@ -17,7 +17,7 @@ from orchestrator.check import EntryCheck
 from orchestrator.ray_executor.cluster import ClusterResources
 from orchestrator.ray_executor.resources import Allocation, allocate
 from orchestrator.space.specification import SweepSpecification
-from orchestrator.space.structures import find_feasible
+from orchestrator.space.structures import find_feasible, value_at
 from orchestrator.space.study_space import StudySpace
 from trainables.configuration import Configuration
 from trainables.counts import ParameterCounts
@@ -113,18 +113,14 @@ def _plan_entry(specification: SweepSpecification, cells: tuple[StudySpace, ...]
 
 def _typed(space: StudySpace, structure: Mapping[str, Any]) -> tuple[Configuration, Configuration, TrainingConfiguration]:
     """Typed configurations of a structure, with everything else that is searched in the middle of its range."""
-    middle = {name: _middle(searched.dimension) for name, searched in space.searched.items()}
+    dimensions = {name: searched.dimension for name, searched in space.searched.items()}
+    middle = {name: value_at(dimension, dimension.lattice_size // 2) for name, dimension in dimensions.items()}
     configuration = space.resolve({**middle, **structure})
     return (
         space.architecture.configuration.from_values(configuration.model),
         space.task_type.configuration_type.from_values(configuration.task),
         TrainingConfiguration.from_values(configuration.training),
     )
-
-
-def _middle(dimension: Any) -> Any:
-    value = dimension.column(np.array([dimension.lattice_size // 2]))[0]
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _predicted(space: StudySpace, model: Any, task: Any, training: TrainingConfiguration, counts: ParameterCounts) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 from orchestrator.document import Diagnostics, Node, Position, child_path, parse_document
 from orchestrator.space.assignment import Assignment
 from orchestrator.space.specification import EntrySpecification, SweepSpecification
-from orchestrator.space.structures import FeasibleStructures, find_feasible
+from orchestrator.space.structures import FeasibleStructures, find_feasible, value_at
 from orchestrator.space.study_space import StudySpace, plain
 
 EXAMPLES = 3
@@ -82,7 +82,7 @@ def _spread(size: int) -> list[int]:
 
 def _example(space: StudySpace, drawn: Mapping[str, Any]) -> Example:
     """A structure as a person writes it; what is not structural is left out."""
-    complete = {name: drawn.get(name, _first(searched.dimension)) for name, searched in space.searched.items()}
+    complete = {name: drawn.get(name, value_at(searched.dimension, 0)) for name, searched in space.searched.items()}
     assignment = Assignment(space.fields, complete)
     params = {scope: int(count) for scope, count in space.counts(assignment).by_scope().items()}
     return Example(_shown(space, drawn), params)
@@ -90,10 +90,6 @@ def _example(space: StudySpace, drawn: Mapping[str, Any]) -> Example:
 
 def _shown(space: StudySpace, drawn: Mapping[str, Any]) -> dict[str, Any]:
     return {**{name: plain(value) for name, value in drawn.items()}, **dict(space.grid)}
-
-
-def _first(dimension: Any) -> Any:
-    return plain(dimension.column(np.array([0]))[0])
 
 
 def _report_empty(

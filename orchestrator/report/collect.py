@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator.record import read_journal
 from orchestrator.space.reading import read_search_space
-from orchestrator.space.specification import SweepSpecification
+from orchestrator.space.specification import Objective, SweepSpecification
 from orchestrator.sweep.folder import SweepFolder
 from orchestrator.sweep.naming import compared_parameters
 from orchestrator.sweep.state import RunState, SweepState, TrialState
@@ -102,24 +102,20 @@ def runs_as_json(data: SweepData) -> list[dict[str, Any]]:
 def _best(data: SweepData, trial: TrialState) -> BestTrial:
     runs = [run for run in data.state.runs_of(trial.id) if run.outcome == "completed"]
     objective = data.specification.objective
-    last = [_value(run, objective.metric, objective.mode, objective.at) for run in runs]
-    best = [_value(run, objective.metric, objective.mode, "best") for run in runs]
+    values = _values(objective, runs)
     space = next(space for space in data.specification.spaces if space.name == trial.space)
     return BestTrial(
         row=trial.space,
         entry=trial.entry,
         trial=trial,
         runs=runs,
-        value=trial.value if trial.value is not None else statistics.fmean(last),
-        spread=statistics.stdev(last) if len(last) > 1 else None,
-        best_value=statistics.fmean(best),
+        value=trial.value if trial.value is not None else statistics.fmean(values),
+        spread=statistics.stdev(values) if len(values) > 1 else None,
+        best_value=statistics.fmean(_values(replace(objective, at="best"), runs)),
         parameters=compared_parameters(space, trial.configuration),
     )
 
 
-def _value(run: RunState, metric: str, mode: str, at: str) -> float:
-    if not run.curve:
-        return run.metrics[metric]
-    if at == "last":
-        return run.curve[max(run.curve)]
-    return max(run.curve.values()) if mode == "max" else min(run.curve.values())
+def _values(objective: Objective, runs: list[RunState]) -> list[float]:
+    found = (objective.value_of(run.curve, run.metrics) for run in runs)
+    return [value for value in found if value is not None]

@@ -34,6 +34,15 @@ class Objective:
     def direction(self) -> Literal["minimize", "maximize"]:
         return "maximize" if self.mode == "max" else "minimize"
 
+    def value_of(self, curve: Mapping[int, float], metrics: Mapping[str, float]) -> float | None:
+        """The value of a run with this curve of the objective: at its last step, or its best; without a curve, what was
+        measured once."""
+        if not curve:
+            return metrics.get(self.metric)
+        if self.at == "last":
+            return curve[max(curve)]
+        return max(curve.values()) if self.mode == "max" else min(curve.values())
+
 
 @dataclass(frozen=True)
 class EntrySpecification:

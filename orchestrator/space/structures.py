@@ -66,7 +66,7 @@ class FeasibleStructures:
             dimension.name: value
             for position, dimension in enumerate(self.dimensions)
             if self.active[index, position]
-            for value in [_value_at(dimension, int(self.indices[index, position]))]
+            for value in [value_at(dimension, int(self.indices[index, position]))]
         }
 
     def nearest_row(self, drawn: Mapping[str, Any]) -> int:
@@ -245,8 +245,9 @@ class _Search:
         return FeasibleStructures(self.space, self.dimensions, structures, feasible, self.exact, indices, counts, active, nearest)
 
     def _values(self, row: np.ndarray) -> dict[str, Any]:
-        return {d.name: _value_at(d, int(row[i])) for i, d in enumerate(self.dimensions)}
+        return {d.name: value_at(d, int(row[i])) for i, d in enumerate(self.dimensions)}
 
 
-def _value_at(dimension: Dimension, index: int) -> Any:
+def value_at(dimension: Dimension, index: int) -> Any:
+    """The value of a dimension at an index of its lattice, as plain Python."""
     return plain(dimension.column(np.array([index]))[0])

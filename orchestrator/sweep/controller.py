@@ -282,12 +282,7 @@ class SweepController:
 
     def value(self, run: RunState) -> float | None:
         """The objective of a run: at its last step, or its best."""
-        objective = self.specification.objective
-        if not run.curve:
-            return run.metrics.get(objective.metric)
-        if objective.at == "last":
-            return run.curve[max(run.curve)]
-        return max(run.curve.values()) if objective.mode == "max" else min(run.curve.values())
+        return self.specification.objective.value_of(run.curve, run.metrics)
 
     def _told(self, trial: TrialState) -> Told:
         outcome = OUTCOMES[trial.outcome or "failed"]
