@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -39,12 +41,36 @@ def prepare_once(
     staging.mkdir(parents=True)
     try:
         make(staging)
-        (staging / MANIFEST).write_text(json.dumps({"name": name, "values": values}, indent=1, sort_keys=True) + "\n")
+        manifest = {"name": name, "values": values, "content": data_digest(made or staging)}
+        (staging / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
         _write_through(staging)
         _publish(staging, folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return folder
+
+
+def data_digest(folder: Path) -> str:
+    """16 hexadecimal digits over names and contents of the files of a prepared folder without its manifest, "" without files.
+
+    Taken from the manifest where it is written there, else computed, once a process.
+    """
+    try:
+        stored = json.loads((folder / MANIFEST).read_text())["content"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return _content_digest(folder)
+    return stored if isinstance(stored, str) and re.fullmatch("([0-9a-f]{16})?", stored) else _content_digest(folder)
+
+
+@functools.cache
+def _content_digest(folder: Path) -> str:
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    files.pop(MANIFEST, None)
+    digest = hashlib.sha256()
+    for name in sorted(files):
+        with files[name].open("rb") as file:
+            digest.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\0".encode())
+    return digest.hexdigest()[:16] if files else ""
 
 
 def _link_files(source: Path, folder: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import torch
 from ray.tune import Trainable
 
 from trainables import registry
+from trainables.heartbeat import Heartbeat, Sender, start_of_process
 from trainables.training.request import RunRequest
 from trainables.training.seeding import fit_threads
 from trainables.training.worker import RunWorker
@@ -22,7 +26,8 @@ _CHECKPOINT_FILE = "session.pt"
 
 
 class SweepTrainable(Trainable):
-    """One run after another. ``config``: ``request`` (:meth:`RunRequest.to_dict`), ``cpus``, perhaps ``checkpoint_seconds``.
+    """One run after another. ``config``: ``request`` (:meth:`RunRequest.to_dict`), ``cpus``, and ``watching`` (``register``: the
+    name of the actor that takes beats, ``interval_s``) where somebody watches.
 
     A step returns ``{"memsweep": payload as JSON}`` and raises nothing: Tune cannot tell a bug in a trial from the death of a
     worker, so that every exception is a result here. It never says ``done``: whoever schedules ends a run by its payload's
@@ -33,20 +38,31 @@ class SweepTrainable(Trainable):
         """Makes the process ready; the run itself begins with its first step, as Tune may set up a run in two processes and
         step it in the one that was ready first."""
         registry.architectures()
-        self._worker = RunWorker(assigned_device(), checkpoint_seconds=config.get("checkpoint_seconds", 30.0))
+        self._heartbeat = _heartbeat(config.get("watching"))
+        self._worker = RunWorker(assigned_device(), beat=self._heartbeat.beat)
         self._waiting: dict[str, Any] | None = config
         _freeze()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Leaves the run and takes another one, which saves starting a process."""
-        self._worker.stop()
+        """Leaves the run and takes another one, which saves starting a process.
+
+        Where the last run left something on the device, the process ends instead: whoever schedules starts another one for the
+        new run. (To return False would lose the run: Tune tells its searcher nothing of it.)
+        """
+        self._leave()
+        if not self._worker.is_clean:
+            ray.actor.exit_actor()
         self._waiting = new_config
         _freeze()
         return True
 
     def step(self) -> dict[str, Any]:
         self._begin_if_waiting()
-        return {PAYLOAD: json.dumps(self._worker.advance())}
+        self._heartbeat.beat()
+        payload = self._worker.advance()
+        if payload["outcome"] is not None:
+            self._heartbeat.end()
+        return {PAYLOAD: json.dumps(payload)}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         self._begin_if_waiting()
@@ -60,6 +76,10 @@ class SweepTrainable(Trainable):
             self._worker.load(path)
 
     def cleanup(self) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        self._heartbeat.end()
         self._worker.stop()
 
     def _begin_if_waiting(self) -> None:
@@ -68,6 +88,7 @@ class SweepTrainable(Trainable):
             self._begin(config)
 
     def _begin(self, config: dict[str, Any]) -> None:
+        self._heartbeat.begin(str(config.get("request", {}).get("run")))
         try:
             fit_threads(config.get("cpus", 1))
             request = RunRequest.from_dict(config["request"])
@@ -75,6 +96,15 @@ class SweepTrainable(Trainable):
             self._worker.refuse(str(config.get("request", {}).get("run")), error)
         else:
             self._worker.start(request)
+
+
+def _heartbeat(watching: Mapping[str, Any] | None) -> Heartbeat:
+    """Tells beats to the actor that ``watching`` names, or to nobody, without waiting for it."""
+    if watching is None or not ray.is_initialized():
+        return Heartbeat(lambda run: None, float("inf"))
+    sender = Sender(ray.get_runtime_context().get_node_id(), os.getpid(), start_of_process(os.getpid()))
+    register_of = functools.lru_cache(maxsize=1)(lambda run: ray.get_actor(watching["register"]))  # looked up once a run
+    return Heartbeat(lambda run: register_of(run).beat.remote(run, sender), watching["interval_s"])
 
 
 def _freeze() -> None:

@@ -4,10 +4,11 @@ import json
 import multiprocessing
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from trainables.prepared import MANIFEST, prepare_once
+from trainables.prepared import MANIFEST, data_digest, prepare_once
 
 
 def slow_maker(folder: Path) -> None:
@@ -34,7 +35,7 @@ def test_a_second_call_makes_nothing_and_the_manifest_tells_the_values(tmp_path:
     first = prepare_once(tmp_path, "data", values, made.append)
     second = prepare_once(tmp_path, "data", {"a": [1, 2], "b": 0.1}, made.append)
     assert first == second and len(made) == 1
-    assert json.loads((first / MANIFEST).read_text()) == {"name": "data", "values": values}
+    assert json.loads((first / MANIFEST).read_text()) == {"name": "data", "values": values, "content": ""}
 
 
 def test_other_values_have_a_folder_of_their_own(tmp_path: Path) -> None:
@@ -75,3 +76,32 @@ def test_what_is_made_elsewhere_is_linked_and_not_made_again(tmp_path: Path) -> 
     assert not (second / MANIFEST).samefile(first / MANIFEST)
     with pytest.raises(AssertionError, match="made twice"):
         prepare_once(tmp_path / "two", "data", {"seed": 1}, never, elsewhere=[tmp_path / "one"])
+
+
+def test_the_digest_is_of_names_and_contents_and_linked_folders_have_it_too(tmp_path: Path) -> None:
+    def digest(root: str, files: dict[str, str], **more: Any) -> str:
+        def make(folder: Path) -> None:
+            for name, content in files.items():
+                (folder / name).parent.mkdir(exist_ok=True)
+                (folder / name).write_text(content)
+
+        return data_digest(prepare_once(tmp_path / root, "data", {}, make, **more))
+
+    same = digest("a", {"x": "1", "inner/y": "2"})
+    assert len(same) == 16 and int(same, 16) >= 0
+    assert same == digest("b", {"inner/y": "2", "x": "1"}) == digest("c", {}, elsewhere=[tmp_path / "a"])
+    others = [{"x": "12", "inner/y": ""}, {"x": "1", "inner/z": "2"}, {"x": "1"}, {"x": "1", "y": "2"}, {}]
+    assert len({same, *(digest(f"other-{index}", files) for index, files in enumerate(others))}) == 1 + len(others)
+    assert digest("nothing", {}) == ""
+
+
+@pytest.mark.parametrize("manifest", ['{"name": "data"}', "torn {", "[]", '{"content": 7}', '{"content": "../../x"}'])
+def test_a_manifest_without_a_digest_is_made_up_for(tmp_path: Path, manifest: str) -> None:
+    folder = prepare_once(tmp_path, "data", {}, slow_maker)
+    digest = data_digest(folder)
+    (folder / MANIFEST).write_text(manifest)
+    assert data_digest(folder) == digest != ""
+    assert (
+        json.loads((prepare_once(tmp_path / "two", "data", {}, slow_maker, [tmp_path]) / MANIFEST).read_text())["content"]
+        == digest
+    )

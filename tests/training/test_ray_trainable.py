@@ -9,7 +9,9 @@ import pytest
 import torch
 from small_runs import register_variant, small_request, without_clocks
 
+from trainables.heartbeat import Heartbeat
 from trainables.ray_trainable import SweepTrainable, assigned_device
+from trainables.training.worker import RunWorker
 
 
 def config(request: Any, **more: Any) -> dict[str, Any]:
@@ -79,7 +81,8 @@ def test_a_checkpoint_of_tune_carries_the_run_to_another_actor(tmp_path: Path, m
     assert first.save_checkpoint(str(tmp_path / "tune")) is None
     second.load_checkpoint(str(tmp_path / "tune"))
     payloads = results(second)
-    assert [payload["progress"] for payload in payloads] == [2, 3]
+    assert [payload["progress"] for payload in payloads] == [1, 2, 3], "the step of the checkpoint is told again"
+    assert payloads[0]["begun"]["continued_from"] == 1
     assert without_clocks(payloads[-1]["metrics"]) == without_clocks(expected[-1]["metrics"])
 
 
@@ -89,6 +92,38 @@ def test_a_run_without_a_session_can_be_checkpointed_too(tmp_path: Path, make: A
     trainable.save_checkpoint(str(tmp_path / "tune"))
     trainable.load_checkpoint(str(tmp_path / "tune"))
     assert results(trainable)[-1]["outcome"] == "failed"
+
+
+def test_a_process_that_a_run_left_unclean_ends_instead_of_taking_another(
+    tmp_path: Path, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Replaced(BaseException):
+        pass
+
+    def exit_actor() -> None:
+        raise Replaced
+
+    monkeypatch.setattr("ray.actor.exit_actor", exit_actor)
+    monkeypatch.setattr(RunWorker, "is_clean", property(lambda worker: worker.leftover_mib < 0))
+    trainable = make(config(small_request(tmp_path)))
+    trainable.train()
+    with pytest.raises(Replaced):
+        trainable.reset(config(small_request(tmp_path, run="r2")))
+
+
+def test_a_run_is_heard_from_its_begin_to_its_end(tmp_path: Path, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("trainables.ray_trainable._heartbeat", lambda watching: Heartbeat(told.append, 0.0))
+    trainable = make(config(small_request(tmp_path)))
+    assert told == [], "a process that waits for its first step is not watched"
+    trainable.train()
+    assert set(told) == {"r1"} and len(told) > 10
+    results(trainable)
+    heard = len(told)
+    assert trainable.reset(config(small_request(tmp_path, run="r2")))
+    assert len(told) == heard, "nor is one between two runs"
+    trainable.train()
+    assert told[heard] == "r2"
 
 
 def test_without_a_gpu_from_ray_a_run_is_on_the_cpu() -> None:

@@ -11,7 +11,8 @@ from trainables.training.request import RunRequest
 
 
 def test_a_request_survives_json(tmp_path: Path) -> None:
-    for request in (small_request(tmp_path), small_request(tmp_path, folder=None, objective_metric=None)):
+    others = {"folder": None, "objective_metric": None, "other_objectives": ("val/loss",), "checkpoint_seconds": 1.5}
+    for request in (small_request(tmp_path), small_request(tmp_path, **others)):
         again = RunRequest.from_dict(json.loads(json.dumps(request.to_dict())))
         assert again == request and again.fingerprint() == request.fingerprint()
 
@@ -20,6 +21,7 @@ def test_the_fingerprint_does_not_see_seed_names_folders_or_the_way_of_writing(t
     request = small_request(tmp_path)
     same = [
         small_request(tmp_path / "x", seed=9, run="r2", folder=None, keep_checkpoints="best", objective_metric=None),
+        small_request(tmp_path, checkpoint_seconds=0.0, other_objectives=("val/loss",)),
         small_request(tmp_path, training={"lr": 1e-3, "clip_grad": 1, "weight_decay": 0.1}),
         small_request(tmp_path, model={**request.model, "dim": 16.0, "use_ffn": False}),
     ]

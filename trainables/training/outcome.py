@@ -2,29 +2,66 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import torch
 
+from trainables.redaction import redact
+
 Outcome = Literal["completed", "diverged", "oom", "failed"]
 
-_OUT_OF_MEMORY_TEXTS = ("out of memory", "can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")
-"""What torch's CPU allocator, the CUDA driver and its libraries say in a plain RuntimeError."""
+_OUT_OF_MEMORY_TEXTS = (
+    *("out of memory", "can't allocate memory", "not enough memory", "out of shared memory"),
+    *("_ALLOC_FAILED", "bad_alloc", "Storage size calculation overflowed"),
+)
+"""What torch's CPU allocator, its data loaders, the CUDA driver and its libraries say in a plain RuntimeError."""
+_LONGEST_MESSAGE, _LONGEST_TRACEBACK = 2_000, 8_000
+"""Characters: an exception may quote a whole tensor, and every result is kept in the record."""
 
 
 def outcome_of_exception(error: BaseException) -> Outcome:
-    """``oom`` when memory ran out, wherever it did; ``failed`` for everything else."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return "oom"
-    ran_out = isinstance(error, RuntimeError) and any(text in str(error) for text in _OUT_OF_MEMORY_TEXTS)
-    return "oom" if ran_out else "failed"
+    """``oom`` when memory ran out, wherever it did, also where that led to another exception; ``failed`` for everything else."""
+    return "oom" if any(_is_out_of_memory(link) for link in _chain(error)) else "failed"
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    ran_out = isinstance(error, RuntimeError) and any(text in _text(error) for text in _OUT_OF_MEMORY_TEXTS)
+    return ran_out or isinstance(error, (MemoryError, torch.OutOfMemoryError))
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """``error`` and what led to it, as a traceback shows it; chains may be circular."""
+    waiting, seen = [error], set[int]()
+    while waiting:
+        link = waiting.pop()
+        if id(link) in seen:
+            continue
+        seen.add(id(link))
+        yield link
+        context = None if link.__suppress_context__ else link.__context__
+        inside = link.exceptions if isinstance(link, BaseExceptionGroup) else ()
+        waiting += [other for other in (link.__cause__, context, *inside) if other is not None]
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "its message cannot be shown"
 
 
 @dataclass(frozen=True, slots=True)
 class RunError:
-    """What is kept of an exception: text alone, since the exception holds the tensors of every frame it passed."""
+    """What is kept of an exception: text alone, since the exception holds the tensors of every frame it passed.
+
+    Without secrets, of a message the first 2,000 characters, of a traceback the last 8,000.
+    """
 
     type: str
     message: str
@@ -32,7 +69,17 @@ class RunError:
 
     @classmethod
     def of(cls, error: BaseException) -> RunError:
-        return cls(type(error).__name__, str(error), "".join(traceback.format_exception(error)))
+        message, trace = redact(_text(error)), redact("".join(traceback.format_exception(error)))
+        return cls(type(error).__name__, message[:_LONGEST_MESSAGE], trace[-_LONGEST_TRACEBACK:])
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """How a worker began a run: ``continued_from`` is the step of the checkpoint that it goes on from, 0 without one."""
+
+    continued_from: int
+    provenance: dict[str, str]
+    """See :func:`trainables.training.provenance.provenance`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +95,11 @@ class Payload:
     outcome: Outcome | None = None
     """None while the run goes on."""
     error: RunError | None = None
+    begun: Begun | None = None
+    """In the first result of a worker only, and not where the set-up failed."""
+    warning: str | None = None
+    """What went wrong without ending the run, such as a checkpoint that could not be written."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values: what Ray, the driver's record and the tracking spool carry."""
-        values = {name: getattr(self, name) for name in ("run", "fingerprint", "progress", "metrics", "once", "outcome")}
-        error = None if self.error is None else {name: getattr(self.error, name) for name in RunError.__slots__}
-        return {**values, "error": error}
+        return asdict(self)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,22 +25,33 @@ class StepReport:
 
 
 class Diverged(Exception):
-    """The training loss or the objective is no finite number; ``report`` holds what was measured, its metrics all finite."""
+    """A loss or an objective is no finite number; ``report`` holds what was measured, its metrics all finite."""
 
     def __init__(self, reason: str, report: StepReport) -> None:
         super().__init__(reason)
         self.report = report
 
 
+def no_beat() -> None:
+    """Where nobody watches whether a run is alive."""
+
+
 class Session(abc.ABC):
-    """One run in the making. Life: ``start``, perhaps ``load``, then ``step`` until a report says ``finished``."""
+    """One run in the making. Life: ``start``, perhaps ``load``, then ``step`` until a report says ``finished``.
+
+    ``beat``, which a worker sets before ``start``, is to be called in every forward pass and every optimiser step: a run that is
+    silent for too long is taken for dead.
+    """
 
     def __init__(self, request: RunRequest, device: torch.device) -> None:
         self.request = request
         self.device = device
+        self.beat: Callable[[], None] = no_beat
 
     module: nn.Module
     """The module under study, from ``start`` on."""
+    prepared: Path | None = None
+    """The folder of prepared inputs, from ``start`` on; None where there are none."""
 
     @property
     @abc.abstractmethod
@@ -60,8 +71,12 @@ class Session(abc.ABC):
         """One unit of progress; on a finished session it repeats the last report.
 
         Raises:
-            Diverged: the training loss or the objective is NaN or infinite.
+            Diverged: the training loss, the validation loss or an objective is NaN or infinite.
         """
+
+    @abc.abstractmethod
+    def report_again(self) -> StepReport:
+        """The report of the last step, also after ``load``: equal to the one before the checkpoint was written."""
 
     @abc.abstractmethod
     def save(self, path: Path) -> None:

@@ -56,20 +56,30 @@ class RunRequest:
     folder: Path | None = None
     """Where this run keeps its checkpoints; None keeps none."""
     keep_checkpoints: Keep = "last"
+    checkpoint_seconds: float = 30.0
+    """Time between two checkpoints while the run goes on; each step writes one where it is 0."""
     objective_metric: str | None = None
     objective_mode: Literal["min", "max"] = "min"
+    other_objectives: tuple[str, ...] = ()
+    """Metrics besides the objective that must be finite too."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, from which :meth:`from_dict` makes an equal request."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         values["artifacts"] = str(self.artifacts)
         values["folder"] = None if self.folder is None else str(self.folder)
+        values["other_objectives"] = list(self.other_objectives)
         return {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         folder = values.get("folder")
-        return cls(**{**values, "artifacts": Path(values["artifacts"]), "folder": None if folder is None else Path(folder)})
+        typed = {
+            "artifacts": Path(values["artifacts"]),
+            "folder": None if folder is None else Path(folder),
+            "other_objectives": tuple(values.get("other_objectives", ())),
+        }
+        return cls(**{**values, **typed})
 
     def resolved(self) -> ResolvedRun:
         """The typed configurations.

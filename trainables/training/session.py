@@ -14,9 +14,16 @@ from torch import Tensor
 from trainables.counts import measure_counts
 from trainables.memory import estimated_mib, weights_mib
 from trainables.prepared import prepare_once
-from trainables.training.checkpoint import read_checkpoint, write_checkpoint
+from trainables.training.checkpoint import CheckpointRefused, read_checkpoint, write_checkpoint
+from trainables.training.heartbeat import beat_on_forward
 from trainables.training.optimizer import build_optimizer, clip_gradients
 from trainables.training.protocol import Diverged, Session, StepReport
+from trainables.training.restoration import (
+    require_bookkeeping,
+    require_generator_state,
+    require_module_fits,
+    require_moments_fit,
+)
 from trainables.training.seeding import random_states, restore_random_states, seed_everything
 
 _STEPS_BETWEEN_CHECKS = 64
@@ -30,19 +37,21 @@ class TrainingSession(Session):
         started = time.perf_counter()
         self._resolved = self.request.resolved()
         task_type, task = self._resolved.task_type, self._resolved.task
-        folder = prepare_once(
+        self.prepared = prepare_once(
             self.request.artifacts, task_type.name, task.to_values(), lambda folder: task_type.prepare(task, folder)
         )
         seed_everything(self.request.seed)
         self._order = torch.Generator().manual_seed(self.request.seed)
-        self.task = task_type(task, folder, self.device)
+        self.task = task_type(task, self.prepared, self.device)
         self.module = self._resolved.architecture.build(self._resolved.model, task).to(self.device)
+        beat_on_forward(self.module, self.beat)
         self._parameters = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
         self._optimizer = build_optimizer(self._resolved.training, self._parameters)
         self._epoch, self._train_seconds, self._total_seconds = 0, 0.0, 0.0
         self._solved: dict[str, float] = {}
         self._best: float | None = None
         self._last_metrics: dict[str, float] = {}
+        self._improved = False
         self._total_seconds = time.perf_counter() - started
 
     @property
@@ -63,7 +72,7 @@ class TrainingSession(Session):
 
     def step(self) -> StepReport:
         if self._finished:
-            return StepReport(self._epoch, self._last_metrics, finished=True)
+            return self.report_again()
         started = time.perf_counter()
         self._epoch += 1
         metrics = self._train() if self._resolved.training.epochs else {}
@@ -71,14 +80,17 @@ class TrainingSession(Session):
         self._total_seconds += time.perf_counter() - started
         self._note_target(metrics)
         metrics |= {"time/train_s": self._train_seconds, "time/total_s": self._total_seconds, **self._solved}
-        improved = self._note_best(metrics)
+        self._improved = self._note_best(metrics)
         self._last_metrics = _finite(metrics)
-        return StepReport(self._epoch, self._last_metrics, self._finished, improved)
+        return self.report_again()
+
+    def report_again(self) -> StepReport:
+        return StepReport(self._epoch, self._last_metrics, self._finished, self._improved)
 
     def save(self, path: Path) -> None:
         state = {
             "module": self.module.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
+            "moments": self._optimizer.state_dict()["state"],
             "order": self._order.get_state(),
             "random": random_states(self.device),
             "epoch": self._epoch,
@@ -86,23 +98,42 @@ class TrainingSession(Session):
             "solved": self._solved,
             "best": self._best,
             "metrics": self._last_metrics,
+            "improved": self._improved,
         }
         write_checkpoint(path, state, fingerprint=self.request.fingerprint(), seed=self.request.seed)
 
     def load(self, path: Path) -> None:
         state = read_checkpoint(path, fingerprint=self.request.fingerprint(), seed=self.request.seed)
+        try:
+            self._require_fit(state)
+        except Exception as error:  # whatever a hostile state makes of the looks at it
+            raise CheckpointRefused(f"{path} does not fit this run: {error!r}") from error
         self.module.load_state_dict(state["module"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        # The groups hold hyperparameters, which the request decides.
+        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": state["moments"]})
         self._order.set_state(state["order"])
         restore_random_states(state["random"], self.device)
-        self._epoch, self._solved, self._best = state["epoch"], state["solved"], state["best"]
+        self._epoch, self._solved, self._best = state["epoch"], dict(state["solved"]), state["best"]
         self._train_seconds, self._total_seconds = state["seconds"]["train"], state["seconds"]["total"]
-        self._last_metrics = state["metrics"]
+        self._last_metrics, self._improved = dict(state["metrics"]), state["improved"]
+
+    def _require_fit(self, state: Mapping[str, Any]) -> None:
+        require_module_fits(state["module"], self.module)
+        require_moments_fit(state["moments"], self._parameters)
+        require_generator_state(state["order"])
+        require_generator_state(state["random"]["cpu"])
+        if self.device.type in state["random"]:
+            require_generator_state(state["random"][self.device.type], self.device)
+        require_bookkeeping(state, self._last_epoch)
 
     @property
     def _finished(self) -> bool:
         training = self._resolved.training
-        return self._epoch >= max(1, training.epochs) or (training.stop_at_target and bool(self._solved))
+        return self._epoch >= self._last_epoch or (training.stop_at_target and bool(self._solved))
+
+    @property
+    def _last_epoch(self) -> int:
+        return max(1, self._resolved.training.epochs)
 
     def _train(self) -> dict[str, float]:
         """One epoch: its mean loss, learning rate and speed."""
@@ -137,6 +168,7 @@ class TrainingSession(Session):
             clip_gradients(self._parameters, self._resolved.training.clip_grad)
         self._optimizer.step()
         self._optimizer.zero_grad()
+        self.beat()
         return loss.detach()
 
     def _next_order(self) -> Tensor:
@@ -152,9 +184,10 @@ class TrainingSession(Session):
             metrics = self.task.evaluate(self.module, self._resolved.training.eval_batch_size)
         if self.task.tokens_per_evaluation is not None:
             metrics["throughput/inference_tokens_per_s"] = self.task.tokens_per_evaluation / (time.perf_counter() - started)
-        for name in ("val/loss", self.request.objective_metric):
-            if name in metrics:
-                self._require_finite(name, metrics[name], {**trained, **metrics})
+        measured = {**trained, **metrics}
+        for name in ("val/loss", self.request.objective_metric, *self.request.other_objectives):
+            if name in measured:
+                self._require_finite(name, measured[name], measured)
         return metrics
 
     def _require_finite(self, what: str, value: float, measured: Mapping[str, float]) -> float:

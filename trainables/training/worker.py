@@ -5,22 +5,22 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from trainables.memory import MemoryMonitor
-from trainables.training.checkpoint import CheckpointRefused
-from trainables.training.outcome import Outcome, Payload, RunError, outcome_of_exception
-from trainables.training.protocol import Diverged, Session, StepReport
+from trainables.memory import DeviceBaseline, MemoryMonitor
+from trainables.training.keeper import CheckpointKeeper
+from trainables.training.outcome import Begun, Outcome, Payload, RunError, outcome_of_exception
+from trainables.training.protocol import Diverged, Session, StepReport, no_beat
+from trainables.training.provenance import provenance
 from trainables.training.request import RunRequest
 from trainables.training.session import TrainingSession
 
-LAST_CHECKPOINT = "checkpoint.pt"
-BEST_CHECKPOINT = "best.pt"
+_CLEAN_MIB = 1.0
+"""What may stay on the device after a run."""
 
 _logger = logging.getLogger(__name__)
 
@@ -28,24 +28,41 @@ _logger = logging.getLogger(__name__)
 class RunWorker:
     """Life: ``start`` a request, ``advance`` until a payload has an outcome, ``stop``; then perhaps ``start`` the next one.
 
-    A request whose folder has a checkpoint of the same fingerprint and seed continues from it. ``checkpoint_seconds`` is the
-    time between two checkpoints while a run goes on; its end always writes one, unless the run diverged or failed.
+    A request whose folder has a checkpoint of the same fingerprint and seed continues from it: the first payload repeats the
+    step that the checkpoint was written after, since its result may have been lost with the worker. A run that ends writes a
+    last checkpoint, unless it diverged or failed. ``beat`` is called whenever the run has shown that it is alive.
     """
 
-    def __init__(self, device: torch.device, *, checkpoint_seconds: float = 30.0) -> None:
+    def __init__(self, device: torch.device, *, beat: Callable[[], None] = no_beat) -> None:
         self._device = device
-        self._checkpoint_seconds = checkpoint_seconds
+        self._beat = beat
         self._monitor: MemoryMonitor | None = None
+        self._baseline: DeviceBaseline | None = None
+        self._leftover_mib = 0.0
         self._session: Session | None = None
         self._request: RunRequest | None = None
         self._fingerprint: str | None = None
+        self._keeper: CheckpointKeeper | None = None
         self._ended: Payload | None = None
+
+    @property
+    def leftover_mib(self) -> float:
+        """MiB that the last run left on the device when it was freed; 0 on the CPU, infinite where that cannot be known."""
+        return self._leftover_mib
+
+    @property
+    def is_clean(self) -> bool:
+        """False when the last run left something on the device: the next one needs a process of its own."""
+        return self._leftover_mib <= _CLEAN_MIB
 
     def start(self, request: RunRequest) -> None:
         """Sets up ``request``; an error on the way is told by the first :meth:`advance`."""
         self.stop()
         self._request, self._fingerprint, self._ended = request, None, None
         self._once: dict[str, float] = {}
+        self._begun: Begun | None = None
+        self._stepping = self._repeating = False
+        self._keeper = CheckpointKeeper(request)
         self._guarded(lambda: self._set_up(request))
 
     def refuse(self, run: str, error: Exception) -> None:
@@ -67,14 +84,17 @@ class RunWorker:
 
     def stop(self) -> None:
         """Leaves the run, keeping a checkpoint if it had not ended, and frees what it held."""
-        if self._session is not None and self._ended is None:
-            self._save(LAST_CHECKPOINT)
+        if self._ended is None:
+            try:
+                self._keep_last()
+            except Exception as error:  # such as a device that no longer answers
+                _logger.warning("the state of a run could not be kept: %s", error)
         self._free()
-        self._request = self._ended = None
+        self._request = self._keeper = self._ended = None
 
     def save(self, path: Path) -> bool:
-        """Writes a checkpoint of the run; False when there is none, because it failed or diverged."""
-        if self._session is None:
+        """Writes a checkpoint of the run; False when there is none, because it failed, diverged or is in the middle of a step."""
+        if self._session is None or self._stepping:
             return False
         self._session.save(path)
         return True
@@ -83,55 +103,48 @@ class RunWorker:
         """Continues the started run from ``path``; an error is told by the next :meth:`advance`."""
         session = self._session
         if session is not None:
-            self._guarded(lambda: session.load(path))
+            self._guarded(lambda: self._load(session, path))
 
     def _set_up(self, request: RunRequest) -> None:
+        assert self._keeper is not None
+        self._beat()
         self._fingerprint = request.fingerprint()
         self._monitor = MemoryMonitor(self._device)
         self._monitor.start()
+        self._baseline = DeviceBaseline(self._device)
         session_type = request.resolved().task_type.session or TrainingSession
         session: Session = session_type(request, self._device)
+        session.beat = self._beat
         session.start()
-        self._continue(session, request)
+        self._keeper.continue_session(session)
         self._once = session.once_metrics()
-        self._saved_progress, self._saved_at = session.progress, time.monotonic()
+        self._begin(session)
         self._session = session
+        self._beat()
 
-    def _continue(self, session: Session, request: RunRequest) -> None:
-        if request.folder is None:
-            return
-        try:
-            session.load(request.folder / LAST_CHECKPOINT)
-        except FileNotFoundError:
-            return
-        except CheckpointRefused as refusal:
-            _logger.warning("%s starts from the beginning: %s", request.run, refusal)
+    def _load(self, session: Session, path: Path) -> None:
+        session.load(path)
+        self._begin(session)
+
+    def _begin(self, session: Session) -> None:
+        self._begun = Begun(session.progress, provenance(session.prepared, self._device))
+        self._repeating = session.progress > 0
 
     def _step(self) -> None:
-        assert self._session is not None
-        report = self._session.step()
+        assert self._session is not None and self._keeper is not None
+        self._stepping = True
+        report = self._session.report_again() if self._repeating else self._session.step()
+        self._stepping = self._repeating = False
+        self._beat()
+        self._keeper.keep(self._session, report)
         self._latest = self._payload(report, outcome="completed" if report.finished else None)
-        if self._request is not None and self._request.keep_checkpoints == "best" and report.improved:
-            self._save(BEST_CHECKPOINT)
-        if report.finished or time.monotonic() - self._saved_at >= self._checkpoint_seconds:
-            self._save(LAST_CHECKPOINT)
         if report.finished:
             self._ended = self._latest
 
-    def _save(self, name: str) -> None:
-        """Keeps a checkpoint where the request wants one; a full disk costs the checkpoint, not the run."""
-        request, session = self._request, self._session
-        if request is None or session is None or request.folder is None or request.keep_checkpoints == "none":
-            return
-        if name == LAST_CHECKPOINT and session.progress == self._saved_progress:
-            return
-        try:
-            session.save(request.folder / name)
-        except OSError as error:
-            _logger.warning("%s: the checkpoint %s could not be written: %s", request.run, name, error)
-            return
-        if name == LAST_CHECKPOINT:
-            self._saved_progress, self._saved_at = session.progress, time.monotonic()
+    def _keep_last(self) -> None:
+        """Not in the middle of a step, which an interrupt may have left undone."""
+        if self._session is not None and self._keeper is not None and not self._stepping:
+            self._keeper.keep_last(self._session)
 
     def _guarded(self, action: Callable[[], None]) -> None:
         try:
@@ -152,6 +165,7 @@ class RunWorker:
         assert self._request is not None
         memory = self._monitor.metrics() if self._monitor else {}
         once, self._once = self._once, {}
+        begun, self._begun = self._begun, None
         return Payload(
             run=self._request.run,
             fingerprint=self._fingerprint,
@@ -160,6 +174,8 @@ class RunWorker:
             once=_finite(once),
             outcome=outcome,
             error=error,
+            begun=begun,
+            warning=self._keeper.take_warning() if self._keeper else None,
         )
 
     def _free(self) -> None:
@@ -168,9 +184,9 @@ class RunWorker:
             with contextlib.suppress(Exception):
                 self._monitor.stop()
             self._monitor = None
-        if self._device.type == "cuda":
-            with contextlib.suppress(Exception):
-                torch.cuda.empty_cache()
+        if self._baseline is not None:
+            self._leftover_mib = self._baseline.leftover_mib()
+            self._baseline = None
 
 
 def _finite(metrics: dict[str, float]) -> dict[str, float]:

@@ -1,0 +1,78 @@
+"""The checkpoints of one run while it is in flight: when they are written, and what is told when they cannot be."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from trainables.redaction import redact
+from trainables.training.checkpoint import BEST_CHECKPOINT, LAST_CHECKPOINT, CheckpointRefused
+from trainables.training.protocol import Session, StepReport
+from trainables.training.request import RunRequest
+
+_logger = logging.getLogger(__name__)
+
+
+class CheckpointKeeper:
+    """Reads and writes the checkpoints in the folder of ``request``; without a folder nothing is kept.
+
+    The last one is kept whatever ``keep_checkpoints`` says, so that a run that was killed goes on; what stays after the end is
+    decided by :func:`trainables.training.retention.apply_retention`. A file that cannot be read or written costs a warning,
+    never the run.
+    """
+
+    def __init__(self, request: RunRequest) -> None:
+        self._request = request
+        self._saved_progress, self._tried_at = 0, time.monotonic()
+        self._told: set[str] = set()
+        self._warnings: list[str] = []
+
+    def continue_session(self, session: Session) -> None:
+        """Loads the last checkpoint, if there is one that fits."""
+        if self._request.folder is not None:
+            try:
+                session.load(self._request.folder / LAST_CHECKPOINT)
+            except FileNotFoundError:
+                pass
+            except CheckpointRefused as refusal:
+                self._warn(f"the run starts from the beginning: {refusal}")
+        self._saved_progress, self._tried_at = session.progress, time.monotonic()
+
+    def keep(self, session: Session, report: StepReport) -> None:
+        """After a step: writes what is due."""
+        if report.improved and self._request.keep_checkpoints == "best":
+            self._write(session, BEST_CHECKPOINT, "the run goes on, but its best state so far is not kept")
+        if report.finished or time.monotonic() - self._tried_at >= self._request.checkpoint_seconds:
+            self.keep_last(session)
+
+    def keep_last(self, session: Session) -> None:
+        """Writes the last checkpoint unless it is there already."""
+        if session.progress == self._saved_progress:
+            return
+        consequence = f"the run goes on, but a restart would begin at step {self._saved_progress + 1}"
+        if self._write(session, LAST_CHECKPOINT, consequence):
+            self._saved_progress = session.progress
+        self._tried_at = time.monotonic()
+
+    def take_warning(self) -> str | None:
+        """What went wrong since the last call; each reason is told once a run."""
+        warnings, self._warnings = self._warnings, []
+        return "\n".join(warnings) or None
+
+    def _write(self, session: Session, name: str, consequence: str) -> bool:
+        if self._request.folder is None:
+            return False
+        try:
+            session.save(self._request.folder / name)
+        except OSError as error:
+            failure = f"{name} could not be written: {error.strerror or error}"
+            if failure not in self._told:
+                self._told.add(failure)
+                self._warn(f"{failure}; {consequence}")
+            return False
+        return True
+
+    def _warn(self, text: str) -> None:
+        text = redact(text)
+        self._warnings.append(text)
+        _logger.warning("%s: %s", self._request.run, text)
