@@ -11,7 +11,7 @@ import json
 import os
 import threading
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
@@ -21,6 +21,10 @@ try:
     import fcntl
 except ImportError:  # Windows: two drivers on one sweep are not told apart there
     fcntl = None
+
+LONGEST_LINE = 32 * 2**20
+"""Bytes of one event: an edit of a sweep names all its trials, at about 500 bytes each."""
+CURE = "restore the file from a copy"
 
 _SEPARATOR = b',"checksum":"'
 
@@ -47,14 +51,14 @@ class Journal:
         self._lock = threading.Lock()
         try:
             _claim(self._file.fileno(), path)
-            _, self._size = _scan(path)
+            self._count, self._size = _extent(path)
         except JournalError:
             self._file.close()
             raise
         os.truncate(self._file.fileno(), self._size)
 
-    def append(self, event: Mapping[str, Any], durable: bool = False) -> None:
-        """Writes one event, from any thread; ``durable`` waits until it is on the disk.
+    def append(self, event: Mapping[str, Any], durable: bool = False) -> int:
+        """Writes one event, from any thread, and returns how many there are now; ``durable`` waits until it is on the disk.
 
         Raises:
             ValueError: the event holds NaN or infinity, which JSON cannot.
@@ -63,8 +67,11 @@ class Journal:
         line = encode(event)
         with self._lock:
             self._write(line)
+            self._count += 1
+            position = self._count
         if durable:
             os.fsync(self._file.fileno())
+        return position
 
     def _write(self, line: bytes) -> None:
         written = 0
@@ -105,32 +112,64 @@ def encode(event: Mapping[str, Any]) -> bytes:
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
-    """All events of a record in order; a torn last line is left out.
+    """All events of a record in order; a torn last line is left out. What they say is not looked at (``checked_events`` does).
 
     Raises:
         JournalError: a line before the last is damaged, or the last one is whole and does not match its checksum.
     """
-    return _scan(path)[0]
+    return [event for _, event in read_lines(path)]
 
 
-def _scan(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The events, and the number of bytes up to the end of the last sound line."""
-    content = path.read_bytes()
-    events: list[dict[str, Any]] = []
+def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """As :func:`read_journal`, each event with the byte at which its line begins."""
+    start = 0
+    for end, event in _sound_lines(path):
+        yield start, event
+        start = end
+
+
+def _sound_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Each event with the byte behind its line."""
     offset = 0
-    while offset < len(content):
-        end = content.find(b"\n", offset)
-        if end < 0:
-            break
-        events.append(_decode(content[offset:end], path, len(events) + 1, offset))
-        offset = end + 1
-    return events, offset
+    with path.open("rb") as file:
+        for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), start=1):
+            if len(line) > LONGEST_LINE:
+                raise JournalError(f"{place(path, number, offset)} is longer than {LONGEST_LINE // 2**20} MiB; {CURE}")
+            if not line.endswith(b"\n"):
+                return
+            event = _decode(line[:-1], path, number, offset)
+            offset += len(line)
+            yield offset, event
+
+
+def place(path: Path, number: int, offset: int) -> str:
+    """A line of a record, for messages."""
+    return f"{path}: line {number} (byte {offset})"
+
+
+def _extent(path: Path) -> tuple[int, int]:
+    """The number of sound lines, and of bytes up to the end of the last one."""
+    lines, sound = 0, 0
+    for end, _ in _sound_lines(path):
+        lines, sound = lines + 1, end
+    return lines, sound
 
 
 def _decode(line: bytes, path: Path, number: int, offset: int) -> dict[str, Any]:
     body, separator, tail = line.rpartition(_SEPARATOR)
     sound = separator and tail == f"{zlib.crc32(body):08x}".encode() + b'"}'
     if not sound:
-        raise JournalError(f"{path}: line {number} (byte {offset}) does not match its checksum; restore the file from a copy")
-    event: dict[str, Any] = json.loads(body + b"}")
+        raise JournalError(f"{place(path, number, offset)} does not match its checksum; {CURE}")
+    try:
+        event: dict[str, Any] = _DECODER.decode((body + b"}").decode())
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise JournalError(f"{place(path, number, offset)} is no event: {reason}; {CURE}") from None
     return event
+
+
+def _refuse_constant(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from orchestrator.tracking.operations import Operation, decode, encode
+from orchestrator.tracking.operations import Operation, decode, encode, outside
 
 fcntl: ModuleType | None
 try:
@@ -110,12 +110,32 @@ class Spool:
         with self._mutex:
             return list(self._closed)
 
+    def read(self, path: Path) -> Segment:
+        """The operations of a closed segment that may be delivered. An artifact that lies outside the sweep's folder, the one
+        around the spool's, is rejected: a spool may come with a stranger's sweep, and name any file of this machine."""
+        segment = read_segment(path)
+        reasons = [outside(operation, self.folder.parent) for operation in segment.operations]
+        for operation, reason in zip(segment.operations, reasons, strict=True):
+            if reason is not None:
+                self.reject(operation.run, operation.payload, reason)
+        kept = [operation for operation, reason in zip(segment.operations, reasons, strict=True) if reason is None]
+        with self._mutex:
+            self._pending -= len(segment.operations) - len(kept)
+        return Segment(kept, segment.damaged)
+
     def discard(self, path: Path, operations: int) -> None:
         """Deletes a closed segment after the delivery of its ``operations``."""
         with self._mutex:
             self._closed.remove(path)
             self._pending -= operations
         path.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Drops what earlier processes left, before anything is appended."""
+        with self._mutex:
+            left, self._closed, self._pending = self._closed, [], 0
+        for path in left:
+            path.unlink(missing_ok=True)
 
     def reject(self, run: str, content: object, reason: str) -> None:
         """Keeps what the store will never take, with the reason, out of the way of everything else."""
