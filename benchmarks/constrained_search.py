@@ -99,13 +99,13 @@ def landscape(structures: FeasibleStructures, seed: int) -> Landscape:
 
 def search_by_construction(structures: FeasibleStructures, objective: Landscape, seed: int) -> float:
     """The smallest value of 60 suggestions of our TPE, all of which meet the budget."""
-    study = Study("gpt", "tpe", [Branch(structures.space, structures)], seed, "minimize")
+    study = Study("gpt", "tpe", [Branch(structures.space, structures)], seed, ["minimize"])
     best = math.inf
     for number in range(TRIALS):
         suggestion = study.ask()
         assert suggestion is not None
         value = objective.value(suggestion.drawn)
-        study.tell(number, Told("COMPLETE", value))
+        study.tell(number, Told("COMPLETE", (value,)))
         best = min(best, value)
     return best
 
@@ -161,14 +161,14 @@ def latency(trials: int = TRIALS) -> dict[str, Any]:
     started = time.perf_counter()
     structures = find_feasible(space)
     objective = landscape(structures, 0)
-    study = Study("gpt", "tpe", [Branch(space, structures)], 0, "minimize")
+    study = Study("gpt", "tpe", [Branch(space, structures)], 0, ["minimize"])
     seconds, inside = [], 0
     for number in range(trials):
         suggestion = study.ask()
         seconds.append(time.perf_counter() - started)
         assert suggestion is not None
         inside += space.is_feasible(suggestion.drawn)
-        study.tell(number, Told("COMPLETE", objective.value(suggestion.drawn)))
+        study.tell(number, Told("COMPLETE", (objective.value(suggestion.drawn),)))
         started = time.perf_counter()
     return {"trials": trials, "inside": inside, "first_s": seconds[0], "median_s": statistics.median(seconds)}
 

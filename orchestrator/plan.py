@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import time
@@ -43,6 +44,7 @@ class EntryPlan:
     run_seconds: float | None
     """Rough; None where the task does not say how much an epoch is."""
     checkpoint_bytes: int
+    """Of one checkpoint, the largest of these configurations."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class Plan:
     runs: int | None
     allocation: Allocation
     entries: dict[str, EntryPlan]
+    keep: str
+    """Which checkpoint of a run is kept when it has ended."""
 
     @property
     def slot_hours(self) -> float | None:
@@ -61,8 +65,17 @@ class Plan:
         return None if self.runs is None or len(known) < len(seconds) else self.runs * float(np.mean(known)) / 3600
 
     @property
-    def checkpoint_bytes(self) -> int:
-        return (self.runs or 0) * max((entry.checkpoint_bytes for entry in self.entries.values()), default=0)
+    def checkpoint_bytes(self) -> int | None:
+        """At most so many on the disk at once: a run in flight always has one, and may keep its best beside it; None where
+        they grow with runs whose number is not known."""
+        in_flight = 0 if self.keep == "last" else self.allocation.concurrency
+        ended = 0 if self.keep == "none" else self.runs
+        return None if ended is None else (ended + in_flight) * self.largest_checkpoint
+
+    @property
+    def largest_checkpoint(self) -> int:
+        """Bytes of one checkpoint."""
+        return max((entry.checkpoint_bytes for entry in self.entries.values()), default=0)
 
 
 def make_plan(specification: SweepSpecification) -> Plan:
@@ -73,9 +86,10 @@ def make_plan(specification: SweepSpecification) -> Plan:
     """
     here = ClusterResources(float(os.cpu_count() or 1), float(torch.cuda.device_count()))
     speed = _matrix_product_flops()
-    entries = {entry.name: _plan_entry(specification, entry.cells, speed) for entry in specification.entries}
+    entries = {entry.name: _plan_entry(entry.cells, speed) for entry in specification.entries}
     studies = len(specification.spaces) if specification.search.per == "entry" else 1
-    return Plan(studies, _runs(specification), allocate(specification.resources, here), entries)
+    allocation = allocate(specification.resources, here)
+    return Plan(studies, _runs(specification), allocation, entries, specification.checkpoints.keep)
 
 
 def _runs(specification: SweepSpecification) -> int | None:
@@ -94,8 +108,7 @@ def _runs(specification: SweepSpecification) -> int | None:
     return total * search.replicates
 
 
-def _plan_entry(specification: SweepSpecification, cells: tuple[StudySpace, ...], speed: float) -> EntryPlan:
-    keep = specification.checkpoints.keep
+def _plan_entry(cells: tuple[StudySpace, ...], speed: float) -> EntryPlan:
     memory, seconds, size = [], [], 0
     for cell in cells:
         found = find_feasible(cell)
@@ -105,10 +118,9 @@ def _plan_entry(specification: SweepSpecification, cells: tuple[StudySpace, ...]
             memory.append(_predicted(cell, model, task, training, counts))
             seconds.append(_seconds(cell, task, training, counts, speed))
             size = max(size, int(counts.total) * _BYTES * _STATE_COPIES)
-    copies = {"none": 0, "last": 1, "best": 2}[keep]
     known = [value for value in seconds if value is not None]
     rough = float(np.mean(known)) if len(known) == len(seconds) else None
-    return EntryPlan((min(memory), max(memory)), rough, size * copies)
+    return EntryPlan((min(memory), max(memory)), rough, size)
 
 
 def _typed(space: StudySpace, structure: Mapping[str, Any]) -> tuple[Configuration, Configuration, TrainingConfiguration]:
@@ -175,7 +187,7 @@ def render_plan(specification: SweepSpecification, checks: Mapping[str, EntryChe
         )
     if plan.slot_hours is not None:
         lines.append(f"time: roughly {_duration(plan.slot_hours * 3600)} of one slot at the most, without early stopping")
-    lines.append(f"checkpoints: at most {plan.checkpoint_bytes / 2**20:,.0f} MiB (keep: {specification.checkpoints.keep})")
+    lines.append(f"checkpoints: {_checkpoints(plan)} (keep: {plan.keep})")
     return "\n".join(lines)
 
 
@@ -185,9 +197,15 @@ def reason_to_ask(plan: Plan, storage: Path) -> str | None:
         return f"this is roughly {plan.slot_hours:.0f} slot-hours"
     existing = next(path for path in (storage.resolve(), *storage.resolve().parents) if path.exists())
     free = shutil.disk_usage(existing).free
-    if plan.checkpoint_bytes > free:
+    if plan.checkpoint_bytes is not None and plan.checkpoint_bytes > free:
         return f"checkpoints may take {plan.checkpoint_bytes / 2**30:.1f} GiB, the disk has {free / 2**30:.1f} GiB left"
     return None
+
+
+def _checkpoints(plan: Plan) -> str:
+    if plan.checkpoint_bytes is None:
+        return f"{plan.largest_checkpoint / 2**20:,.1f} MiB a run"
+    return f"at most {math.ceil(plan.checkpoint_bytes / 2**20):,} MiB"
 
 
 def _duration(seconds: float) -> str:

@@ -143,6 +143,7 @@ def _for_task(definitions: Definitions, task: type[Task]) -> Schema:
     fields = definitions.add(f"task-{task.name}", _task_fields(definitions, task))
     training = definitions.add(f"training-{task.name}", _training_fields(definitions, task))
     overrides = {"task": {"properties": {"name": False}, **fields}, "training": training}
+    objective = {"properties": {"metric": {"enum": [*objective_metrics(task), None]}}}
     applies = {"anyOf": [{"const": task.name}, {"type": "object", **_has_constant("name", task.name)}]}
     return {
         "if": {"properties": {"task": applies}, "required": ["task"]},
@@ -151,7 +152,7 @@ def _for_task(definitions: Definitions, task: type[Task]) -> Schema:
                 "task": {"if": {"type": "object"}, "then": fields},
                 "training": training,
                 "architectures": {"additionalProperties": {"properties": overrides}},
-                "objective": {"properties": {"metric": {"enum": [*objective_metrics(task), None]}}},
+                "objective": {**objective, "items": objective},
             }
         },
     }

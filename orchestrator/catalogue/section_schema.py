@@ -5,7 +5,13 @@ from __future__ import annotations
 from orchestrator.catalogue.definitions import Schema, mapping
 from orchestrator.catalogue.listing import bounds, summary
 from orchestrator.catalogue.value_schema import plain_schema
-from orchestrator.space.sections import SECTIONS, MeasuredConfiguration, ParameterBudgetConfiguration, SchedulerConfiguration
+from orchestrator.space.sections import (
+    MOST_OBJECTIVES,
+    SECTIONS,
+    MeasuredConfiguration,
+    ParameterBudgetConfiguration,
+    SchedulerConfiguration,
+)
 from trainables.configuration import Configuration, Hyperparameter
 
 
@@ -14,7 +20,8 @@ def section_schemas() -> dict[str, Schema]:
     found = {name: _section(wanted) for name, wanted in SECTIONS.items()}
     rule = plain_schema(SchedulerConfiguration.hyperparameters()["name"].type, {})
     described = found["scheduler"].pop("description")
-    return {**found, "scheduler": {"description": described, "anyOf": [rule, found["scheduler"]]}}
+    scheduler = {"description": described, "anyOf": [rule, found["scheduler"]]}
+    return {**found, "objective": _objective(found["objective"]), "scheduler": scheduler}
 
 
 def constraints_schema() -> Schema:
@@ -30,6 +37,13 @@ def constraints_schema() -> Schema:
         "measured": {"type": "array", "items": {**_section(MeasuredConfiguration), "type": "object", "required": ["metric"]}},
     }
     return {"description": "what trials must meet", **mapping(properties, nullable=True)}
+
+
+def _objective(one: Schema) -> Schema:
+    """One objective, or a list of them."""
+    described = one.pop("description")
+    several = {"type": "array", "minItems": 1, "maxItems": MOST_OBJECTIVES, "items": one}
+    return {"description": described, "anyOf": [one, several]}
 
 
 def _section(wanted: type[Configuration]) -> Schema:

@@ -1,4 +1,4 @@
-"""What a report is made of: the runs of a sweep, and the best trial of each entry and cell."""
+"""What a report is made of: the runs of a sweep, the best trial of each entry and cell, and the Pareto front."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
-from orchestrator.record import read_journal
-from orchestrator.space.reading import read_search_space
+from orchestrator.record import checked_events
+from orchestrator.report.pareto import pareto_front
 from orchestrator.space.specification import Objective, SweepSpecification
+from orchestrator.sweep.consistency import consistent_state
 from orchestrator.sweep.folder import SweepFolder
 from orchestrator.sweep.naming import compared_parameters
+from orchestrator.sweep.recorded_space import recorded_specification
 from orchestrator.sweep.state import RunState, SweepState, TrialState
 from trainables.counts import SCOPES
 
@@ -28,22 +30,50 @@ class SweepData:
     def name(self) -> str:
         return self.folder.name
 
+    @property
+    def modes(self) -> list[str]:
+        """``min`` or ``max`` of each objective."""
+        return [objective.mode for objective in self.specification.objectives]
+
+    @property
+    def kept_trials(self) -> list[TrialState]:
+        """The trials that lie in the space as it is now; an edit may have left earlier ones outside."""
+        return [trial for trial in self.state.trials.values() if trial.kept]
+
+    @property
+    def kept_runs(self) -> list[tuple[TrialState, RunState]]:
+        """The runs of the kept trials, each with its trial."""
+        return [(trial, run) for trial in self.kept_trials for run in self.state.runs_of(trial.id)]
+
 
 @dataclass(frozen=True)
-class BestTrial:
-    """The best trial of one row of the table, with the means over its completed runs."""
+class Measured:
+    """One objective of a trial over its completed runs."""
+
+    value: float
+    """As the sweep defines it: the mean over the runs."""
+    spread: float | None
+    """Standard deviation over runs; None for a single one."""
+    best_value: float
+    """The mean of the best value that each run had at any step."""
+
+
+@dataclass(frozen=True)
+class TrialSummary:
+    """A completed trial with the means over its completed runs."""
 
     row: str
     entry: str
     trial: TrialState
     runs: list[RunState]
-    value: float
-    """The objective as the sweep defines it, mean over runs."""
-    spread: float | None
-    """Standard deviation over runs; None for a single one."""
-    best_value: float
-    """The mean of the best value that each run had at any step."""
+    objectives: list[Measured]
+    """In the order of the sweep's objectives."""
     parameters: dict[str, Any]
+
+    @property
+    def first(self) -> Measured:
+        """The first objective."""
+        return self.objectives[0]
 
     def metric(self, name: str) -> float | None:
         """The mean of a metric over the runs; None where none has it."""
@@ -52,28 +82,48 @@ class BestTrial:
 
 
 def load_sweep(folder: SweepFolder) -> SweepData:
-    """Reads a sweep's space and record."""
-    specification = read_search_space(folder.space)
-    state = SweepState(specification.objective.metric).apply_all(read_journal(folder.record))
-    return SweepData(folder, specification, state)
+    """Reads a sweep's space and record.
+
+    Raises:
+        SearchSpaceError: the space has mistakes.
+        JournalError: the record is damaged, or is not that of the space.
+    """
+    events = checked_events(folder.record)
+    specification = recorded_specification(folder, events)
+    return SweepData(folder, specification, consistent_state(specification, events, folder.record))
 
 
-def best_trials(data: SweepData) -> list[BestTrial]:
-    """The best completed trial of each study space, the best row first; spaces without one are left out."""
+def best_trials(data: SweepData) -> list[TrialSummary]:
+    """The best completed trial of each study space by the first objective, the best row first; spaces without one are
+    left out."""
+    sign = 1 if data.specification.objective.mode == "max" else -1
     found = []
     for space in data.specification.spaces:
-        trials = [t for t in data.state.trials.values() if t.space == space.name and t.value is not None]
+        trials = [trial for trial in data.kept_trials if trial.space == space.name and trial.value is not None]
         if trials:
-            sign = 1 if data.specification.objective.mode == "max" else -1
-            best = max(trials, key=lambda trial: sign * (trial.value or 0.0))
-            found.append(_best(data, best))
-    reverse = data.specification.objective.mode == "max"
-    return sorted(found, key=lambda best: best.value, reverse=reverse)
+            found.append(summarise(data, max(trials, key=lambda trial: sign * (trial.value or 0.0))))
+    return sorted(found, key=lambda best: sign * best.first.value, reverse=True)
+
+
+def front_trials(data: SweepData) -> list[TrialSummary]:
+    """The completed trials of the whole sweep on the Pareto front, the best by the first objective first."""
+    front = [summarise(data, trial) for trial in pareto_front(data.kept_trials, data.modes)]
+    return sorted(front, key=lambda trial: trial.first.value, reverse=data.specification.objective.mode == "max")
+
+
+def summarise(data: SweepData, trial: TrialState) -> TrialSummary:
+    """A completed trial of a space that the sweep has now."""
+    runs = [run for run in data.state.runs_of(trial.id) if run.outcome == "completed"]
+    space = next(space for space in data.specification.spaces if space.name == trial.space)
+    objectives = zip(data.specification.objectives, trial.values or [], strict=True)
+    measured = [_measured(objective, value, runs) for objective, value in objectives]
+    parameters = compared_parameters(space, trial.configuration)
+    return TrialSummary(trial.space, trial.entry, trial, runs, measured, parameters)
 
 
 def outcome_counts(data: SweepData, space: str) -> Counter[str]:
-    """How the trials of a study space ended; ``running`` for those that have not."""
-    return Counter(trial.outcome or "running" for trial in data.state.trials.values() if trial.space == space)
+    """How the kept trials of a study space ended; ``running`` for those that have not."""
+    return Counter(trial.outcome or "running" for trial in data.kept_trials if trial.space == space)
 
 
 def runs_as_json(data: SweepData) -> list[dict[str, Any]]:
@@ -85,9 +135,11 @@ def runs_as_json(data: SweepData) -> list[dict[str, Any]]:
         found.append(
             {
                 "id": run.id,
+                "trial": trial.id,
                 "entry": trial.entry,
                 "architecture": trial.architecture,
                 "outcome": run.outcome,
+                "kept": trial.kept,
                 "config": trial.configuration,
                 "seed": run.seed,
                 "metrics": {name: value for name, value in run.metrics.items() if not name.startswith("params/")},
@@ -99,23 +151,12 @@ def runs_as_json(data: SweepData) -> list[dict[str, Any]]:
     return found
 
 
-def _best(data: SweepData, trial: TrialState) -> BestTrial:
-    runs = [run for run in data.state.runs_of(trial.id) if run.outcome == "completed"]
-    objective = data.specification.objective
-    values = _values(objective, runs)
-    space = next(space for space in data.specification.spaces if space.name == trial.space)
-    return BestTrial(
-        row=trial.space,
-        entry=trial.entry,
-        trial=trial,
-        runs=runs,
-        value=trial.value if trial.value is not None else statistics.fmean(values),
-        spread=statistics.stdev(values) if len(values) > 1 else None,
-        best_value=statistics.fmean(_values(replace(objective, at="best"), runs)),
-        parameters=compared_parameters(space, trial.configuration),
-    )
+def _measured(objective: Objective, value: float, runs: list[RunState]) -> Measured:
+    values, bests = _values(objective, runs), _values(replace(objective, at="best"), runs)
+    spread = statistics.stdev(values) if len(values) > 1 else None
+    return Measured(value, spread, statistics.fmean(bests) if bests else value)
 
 
 def _values(objective: Objective, runs: list[RunState]) -> list[float]:
-    found = (objective.value_of(run.curve, run.metrics) for run in runs)
+    found = (objective.value_of(run.curves[objective.metric], run.metrics) for run in runs)
     return [value for value in found if value is not None]

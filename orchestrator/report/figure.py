@@ -1,41 +1,54 @@
-"""The figure of a sweep: the objective along the runs of each entry, and the best against measured memory."""
+"""The figure of a sweep: the objective along the runs, two objectives against each other, and measured memory."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from orchestrator.report.collect import SweepData, best_trials
-from orchestrator.report.table import memory_metric
+from orchestrator.report.cells import memory_metric, objective_metrics
+from orchestrator.report.collect import SweepData, best_trials, front_trials
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 """Okabe and Ito's palette, which colour-blind readers can tell apart."""
 
+Panel = Callable[[Any, SweepData, dict[str, str]], None]
+
 
 def draw_figure(data: SweepData, path: Path) -> bool:
-    """Draws two panels into a PNG; False where no trial is complete yet."""
-    bests = best_trials(data)
-    if not bests:
+    """Draws the panels into a PNG; False where no trial is complete yet."""
+    if not best_trials(data):
         return False
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9.5, 3.6), layout="constrained")
+    panels = _panels(data)
+    figure = Figure(figsize=(5.7 + 3.8 * (len(panels) - 1), 3.6), layout="constrained")
     FigureCanvasAgg(figure)
-    curves, memory = figure.subplots(1, 2, width_ratios=(3, 2))
-    rows = [space.name for space in data.specification.spaces]
-    colours = {row: COLOURS[index % len(COLOURS)] for index, row in enumerate(rows)}
-    _draw_curves(curves, data, colours)
-    _draw_memory(memory, data, colours)
+    colours = {space.name: COLOURS[index % len(COLOURS)] for index, space in enumerate(data.specification.spaces)}
+    all_axes = figure.subplots(1, len(panels), width_ratios=(3, *[2] * (len(panels) - 1)))
+    for draw, axes in zip(panels, all_axes, strict=True):
+        draw(axes, data, colours)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=8)
+        axes.grid(alpha=0.2, linewidth=0.5)
     figure.suptitle(data.name, fontsize=10, x=0.01, ha="left")
     figure.savefig(path, dpi=150)
     return True
 
 
+def _panels(data: SweepData) -> list[Panel]:
+    """The scatter where there are two objectives; the memory where it is not one of those two."""
+    metrics = objective_metrics(data)
+    if len(metrics) != 2:
+        return [_draw_curves, _draw_memory]
+    memory, _ = memory_metric(best_trials(data))
+    return [_draw_curves, _draw_front] + ([] if memory in metrics else [_draw_memory])
+
+
 def _draw_curves(axes: Any, data: SweepData, colours: dict[str, str]) -> None:
     best = {best.row: best.trial.id for best in best_trials(data)}
-    for run in data.state.runs.values():
-        trial = data.state.trials[run.trial]
+    for trial, run in data.kept_runs:
         if not run.curve:
             continue
         chosen = best.get(trial.space) == trial.id
@@ -47,13 +60,11 @@ def _draw_curves(axes: Any, data: SweepData, colours: dict[str, str]) -> None:
     axes.set_ylabel(data.specification.objective.metric)
     axes.set_title("every run; the best trial of each entry bold", fontsize=9)
     axes.legend(fontsize=8, frameon=False)
-    _clean(axes)
 
 
 def _draw_memory(axes: Any, data: SweepData, colours: dict[str, str]) -> None:
     metric, label = memory_metric(best_trials(data))
-    for run in data.state.runs.values():
-        trial = data.state.trials[run.trial]
+    for trial, run in data.kept_runs:
         if run.outcome != "completed" or metric not in run.metrics or not run.curve:
             continue
         value = run.curve[max(run.curve)]
@@ -61,10 +72,19 @@ def _draw_memory(axes: Any, data: SweepData, colours: dict[str, str]) -> None:
     axes.set_xlabel(label)
     axes.set_ylabel(data.specification.objective.metric)
     axes.set_title("completed runs against measured memory", fontsize=9)
-    _clean(axes)
 
 
-def _clean(axes: Any) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8)
-    axes.grid(alpha=0.2, linewidth=0.5)
+def _draw_front(axes: Any, data: SweepData, colours: dict[str, str]) -> None:
+    """The first objective against the second; a staircase bounds what the trials on the front dominate."""
+    for trial in data.kept_trials:
+        if trial.values:
+            axes.scatter(*trial.values, s=22, color=colours[trial.space], alpha=0.75, linewidths=0)
+    front = sorted(tuple(summary.trial.values or ()) for summary in front_trials(data))
+    first, second = data.specification.objectives
+    # Where larger is better, a trial dominates what lies to its left.
+    steps = "steps-pre" if first.mode == "max" else "steps-post"
+    axes.plot(*zip(*front, strict=True), drawstyle=steps, color="0.55", linewidth=0.8, zorder=1)
+    axes.scatter(*zip(*front, strict=True), s=60, facecolors="none", edgecolors="black", linewidths=0.9)
+    axes.set_xlabel(f"{first.metric} ({first.mode})")
+    axes.set_ylabel(f"{second.metric} ({second.mode})")
+    axes.set_title("completed trials; circles: Pareto front", fontsize=9)

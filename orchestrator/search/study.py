@@ -22,11 +22,13 @@ Direction = Literal["minimize", "maximize"]
 
 @dataclass(frozen=True)
 class Told:
-    """What a sampler is told of a suggestion: COMPLETE with a value, PRUNED with its curve, or FAIL."""
+    """What a sampler is told of a suggestion: COMPLETE with its values, PRUNED with its curve, or FAIL."""
 
     state: str
-    value: float | None = None
+    values: tuple[float, ...] | None = None
+    """One for each objective, in their order."""
     intermediate: Mapping[int, float] = field(default_factory=dict)
+    """The first objective by step; with several objectives Optuna takes no curve, and none is reported."""
     constraints: Mapping[str, float] = field(default_factory=dict)
     """Greater than zero means violated."""
 
@@ -44,12 +46,12 @@ class Study:
     a study rebuilt by :meth:`replay` and :meth:`tell` suggests what the lost one would have.
     """
 
-    def __init__(self, name: str, kind: str, branches: Sequence[Branch], seed: int, direction: Direction) -> None:
+    def __init__(self, name: str, kind: str, branches: Sequence[Branch], seed: int, directions: Sequence[Direction]) -> None:
         self.name = name
         self.kind = kind
         self.branches = tuple(branches)
         self.seed = seed
-        self._study = optuna.create_study(direction=direction)
+        self._study = optuna.create_study(directions=list(directions))
         self._running: dict[int, Trial] = {}
         self._exhaustive: list[FeasibleStructures] | None = None
 
@@ -92,10 +94,11 @@ class Study:
         trial = self._running.pop(number)
         for key, violation in told.constraints.items():
             trial.set_constraint(key, violation)
-        for step, value in told.intermediate.items():
-            trial.report(value, step)
+        if len(self._study.directions) == 1:
+            for step, value in told.intermediate.items():
+                trial.report(value, step)
         state = TrialState[told.state]
-        values = told.value if state == TrialState.COMPLETE else None
+        values = told.values if state == TrialState.COMPLETE else None
         self._study.tell(number, values, state=state)
 
     @property

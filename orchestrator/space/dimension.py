@@ -15,6 +15,11 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 CONTINUUM_POINTS = 1025
 """Points that stand for a continuum where a hard constraint depends on one."""
 
+ROUNDING = 1e-12
+"""Relative difference of real numbers that counts as none: 3 * 0.1 is the 0.3 at which another range ends."""
+_STEP_ROUNDING = 1e-9
+"""The same for a number of steps; Optuna allows ten times as much."""
+
 
 @dataclass(frozen=True)
 class IntegerDimension:
@@ -121,7 +126,16 @@ class FloatDimension:
         return float(label)
 
     def contains(self, value: Any) -> bool:
-        return isinstance(value, (int, float)) and self.low <= value <= self.high
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and self.drawn_for(value) is not None
+
+    def drawn_for(self, value: float) -> float | None:
+        """``value`` where it can be drawn, or the end that it misses by rounding alone; else None."""
+        low, last = float(self.low), float(self._last)
+        drawn = min(max(float(value), low), last)
+        if not math.isclose(value, drawn, rel_tol=ROUNDING, abs_tol=ROUNDING * (last - low)):
+            return None
+        steps = (drawn - low) / self.step if self.step is not None else 0
+        return drawn if abs(steps - round(steps)) <= _STEP_ROUNDING else None
 
 
 @dataclass(frozen=True)

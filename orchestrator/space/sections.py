@@ -12,9 +12,13 @@ NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 NAME_RULE = "letters, digits, `.`, `_` and `-`, at most 64, beginning with a letter or digit"
 
 
+MOST_OBJECTIVES = 8
+"""A sweep may have so many: among points with more coordinates hardly any is worse than another in all of them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveConfiguration(Configuration):
-    """``objective``: what is optimised."""
+    """``objective``: what is optimised; a list of these makes a sweep with several objectives."""
 
     metric: str | None = hyperparameter(None, "the metric that trials are compared by; null: the first of the task")
     mode: Literal["min", "max"] | None = hyperparameter(None, "smaller or larger is better; null: what is natural for the metric")
@@ -59,7 +63,8 @@ class ResourcesConfiguration(Configuration):
 class CheckpointsConfiguration(Configuration):
     """``checkpoints``: what is kept of each run."""
 
-    keep: Literal["best", "last", "none"] = hyperparameter("last", "which checkpoint of a run is kept")
+    keep: Literal["best", "last", "none"] = hyperparameter("last", "which checkpoint of a run is kept when it has ended")
+    interval: float = hyperparameter(30.0, "seconds between two checkpoints of a run: what a death can cost", above=0)
 
 
 @dataclass(frozen=True, kw_only=True)

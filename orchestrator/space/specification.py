@@ -69,7 +69,7 @@ class SweepSpecification:
     """Whether the command line changed it."""
     task_type: type[Task]
     entries: tuple[EntrySpecification, ...]
-    objective: Objective
+    objectives: tuple[Objective, ...]
     measured: tuple[MeasuredConfiguration, ...]
     search: SearchConfiguration
     scheduler: SchedulerConfiguration
@@ -78,6 +78,11 @@ class SweepSpecification:
     tracking: TrackingConfiguration
     require_holds_for: Mapping[str, tuple[str, ...]]
     """Each ``require`` line with the entries that have all its names."""
+
+    @property
+    def objective(self) -> Objective:
+        """The first one: stopping rules act on it, and tables are ordered by it."""
+        return self.objectives[0]
 
     @property
     def spaces(self) -> list[StudySpace]:

@@ -12,7 +12,7 @@ import pytest
 from search_space_text import study_space
 
 from orchestrator.search.sampler import Branch
-from orchestrator.search.study import Study, Told, suggestion_seed
+from orchestrator.search.study import Direction, Study, Told, suggestion_seed
 from orchestrator.space.structures import find_feasible
 
 SPACE = """
@@ -54,12 +54,13 @@ def define_by_run(trial: optuna.Trial) -> dict[str, Any]:
     return dict(trial.params)
 
 
-def told_about(number: int, dim: int, lr: float) -> Told | None:
-    """A mixture of all that can happen to a trial; None is still running."""
+def told_about(number: int, dim: int, lr: float, objectives: int = 1) -> Told | None:
+    """A mixture of all that can happen to a trial; None is still running. The second objective pulls the other way."""
     value = (dim - 40) ** 2 / 500 + abs(np.log(lr / 3e-3))
+    values = (value, -dim * lr)[:objectives]
     match number % 8:
         case 2:
-            return Told("PRUNED", None, {1: value + 1, 3: value})
+            return Told("PRUNED", None, {1: value + 1, 3: value} if objectives == 1 else {})
         case 3:
             return Told("FAIL")
         case 5:
@@ -67,9 +68,9 @@ def told_about(number: int, dim: int, lr: float) -> Told | None:
         case 6:
             return Told("PRUNED", None, {}, {"diverged": 1.0})
         case 7:
-            return Told("COMPLETE", value, {}, {"memory/peak_host_mib <= 300": dim - 40.0})
+            return Told("COMPLETE", values, {}, {"memory/peak_host_mib <= 300": dim - 40.0})
         case _:
-            return Told("COMPLETE", value)
+            return Told("COMPLETE", values)
 
 
 def tell_optuna(study: optuna.Study, trial: optuna.Trial, told: Told) -> None:
@@ -77,7 +78,7 @@ def tell_optuna(study: optuna.Study, trial: optuna.Trial, told: Told) -> None:
         trial.set_constraint(name, violation)
     for step, value in told.intermediate.items():
         trial.report(value, step)
-    study.tell(trial, told.value, state=optuna.trial.TrialState[told.state])
+    study.tell(trial, told.values, state=optuna.trial.TrialState[told.state])
 
 
 def optunas_own(kind: str, seed: int) -> optuna.samplers.BaseSampler:
@@ -89,11 +90,12 @@ def optunas_own(kind: str, seed: int) -> optuna.samplers.BaseSampler:
 
 
 @pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("directions", [["minimize"], ["minimize", "maximize"]], ids=["one objective", "two objectives"])
 @pytest.mark.parametrize("kind", ["tpe", "random"])
-def test_suggestions_are_optunas_own_where_nothing_is_excluded(kind: str, seed: int) -> None:
+def test_suggestions_are_optunas_own_where_nothing_is_excluded(kind: str, directions: list[Direction], seed: int) -> None:
     space = study_space(SPACE)
-    ours = Study("gpt", kind, [Branch(space, find_feasible(space))], seed, "minimize")
-    theirs = optuna.create_study(direction="minimize")
+    ours = Study("gpt", kind, [Branch(space, find_feasible(space))], seed, directions)
+    theirs = optuna.create_study(directions=directions)
     waiting: list[tuple[int, optuna.Trial, Told]] = []
     for number in range(40):
         theirs.sampler = optunas_own(kind, suggestion_seed(seed, "gpt", number))
@@ -101,9 +103,9 @@ def test_suggestions_are_optunas_own_where_nothing_is_excluded(kind: str, seed: 
         expected = define_by_run(trial)
         suggestion = ours.ask()
         assert suggestion is not None and suggestion.labels(ours.branches) == expected
-        told = told_about(number, expected["dim"], expected["training.lr"])
+        told = told_about(number, expected["dim"], expected["training.lr"], len(directions))
         if told is None:
-            waiting.append((number, trial, Told("COMPLETE", 0.1)))
+            waiting.append((number, trial, Told("COMPLETE", (0.1, 0.0)[: len(directions)])))
             if number < 20:
                 continue
             number, trial, told = waiting.pop(0)
@@ -122,7 +124,7 @@ def test_suggestions_are_optunas_own_where_nothing_is_excluded(kind: str, seed: 
 def test_what_optuna_holds_is_what_was_suggested() -> None:
     """The distributions and parameters of the study are those that Optuna's dashboard would show of a study of its own."""
     space = study_space(SPACE)
-    ours = Study("gpt", "tpe", [Branch(space, find_feasible(space))], 0, "minimize")
+    ours = Study("gpt", "tpe", [Branch(space, find_feasible(space))], 0, ["minimize"])
     theirs = optuna.create_study(sampler=optunas_own("tpe", suggestion_seed(0, "gpt", 0)))
     trial = theirs.ask()
     define_by_run(trial)
@@ -139,7 +141,7 @@ def kolmogorov_smirnov(values: list[float]) -> float:
 def test_random_draws_follow_the_prior() -> None:
     """Each suggestion has a seed of its own; over many of them the draws are uniform on the scale of each dimension."""
     space = study_space(SPACE)
-    study = Study("gpt", "random", [Branch(space, find_feasible(space))], 7, "minimize")
+    study = Study("gpt", "random", [Branch(space, find_feasible(space))], 7, ["minimize"])
     suggestions = [study.ask() for _ in range(600)]
     drawn = [suggestion.drawn for suggestion in suggestions if suggestion]
     critical = 1.63 / np.sqrt(len(drawn))  # 1% level
@@ -158,7 +160,7 @@ def test_random_draws_under_a_budget_follow_the_prior_within_it() -> None:
         "architectures: {unified_kv: {du: {int: [8, 128], step: 4}}}\n"
         "constraints: {params: {scope: block, target: 98560, tolerance: 2%}}\n"
     )
-    study = Study("unified_kv", "random", [Branch(space, find_feasible(space))], 0, "minimize")
+    study = Study("unified_kv", "random", [Branch(space, find_feasible(space))], 0, ["minimize"])
     counts: Counter[str] = Counter()
     for _ in range(300):
         suggestion = study.ask()

@@ -80,7 +80,7 @@ def test_every_suggestion_is_feasible(data: st.DataObject, sampler: str, seed: i
         resolved = study.branches[0].space.resolve(drawn)
         assert {name: resolved.model[name] for name in random.model_values(drawn)} == random.model_values(drawn)
         if number % 4 != 3:
-            study.tell(number, Told("COMPLETE", float(random.model_values(drawn)["dim"])))
+            study.tell(number, Told("COMPLETE", (float(random.model_values(drawn)["dim"]),)))
 
 
 @settings(max_examples=40, deadline=None)

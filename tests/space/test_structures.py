@@ -45,11 +45,11 @@ def test_time_is_bounded_and_suggestions_are_feasible(text: str, total: int, req
     space = study_space(text.format(require=require))
     started = time.process_time()
     found = find_feasible(space)
-    study = Study("gpt", "tpe", [Branch(space, found)], 0, "minimize")
+    study = Study("gpt", "tpe", [Branch(space, found)], 0, ["minimize"])
     for number in range(12):
         suggestion = study.ask()
         assert suggestion is not None and space.is_feasible(suggestion.drawn)
-        study.tell(number, Told("COMPLETE", float(number % 5)))
+        study.tell(number, Told("COMPLETE", (float(number % 5),)))
     assert time.process_time() - started < 5
     extra = 2 if "clip_grad" in require else 1
     assert found.structures == total * extra
@@ -86,7 +86,7 @@ def test_a_guard_without_a_value_does_not_hold() -> None:
         '    ffn_expand_factor: {choice: [1, 2], when: "dim // (n_heads - 1) > 3"}\n    use_ffn: true\n'
         "constraints: {params: {scope: block, min: 1}}\n"
     )
-    study = Study("gpt", "random", [Branch(space, find_feasible(space))], 0, "minimize")
+    study = Study("gpt", "random", [Branch(space, find_feasible(space))], 0, ["minimize"])
     seen = {}
     for _ in range(40):
         suggestion = study.ask()
@@ -101,12 +101,12 @@ def test_a_guard_on_a_derived_value_that_does_not_fit_is_no_crash() -> None:
         '    dv: "${dk / 2}"\n    use_ffn: true\n    ffn_expand_factor: {choice: [1, 2], when: "dv > 2"}\n'
     )
     for kind in ("random", "tpe"):
-        study = Study("gpt", kind, [Branch(space, find_feasible(space))], 0, "minimize")
+        study = Study("gpt", kind, [Branch(space, find_feasible(space))], 0, ["minimize"])
         for number in range(20):
             suggestion = study.ask()
             assert suggestion is not None and suggestion.drawn["dk"] % 2 == 0
             assert ("ffn_expand_factor" in suggestion.drawn) == (suggestion.drawn["dk"] > 4)
-            study.tell(number, Told("COMPLETE", 1.0))
+            study.tell(number, Told("COMPLETE", (1.0,)))
 
 
 def test_a_constraint_on_a_continuum_holds_for_every_draw() -> None:
@@ -116,11 +116,11 @@ def test_a_constraint_on_a_continuum_holds_for_every_draw() -> None:
     )
     found = find_feasible(space)
     assert not found.exact and {dimension.name for dimension in found.dimensions} == {"dim", "training.lr"}
-    study = Study("gpt", "tpe", [Branch(space, found)], 0, "minimize")
+    study = Study("gpt", "tpe", [Branch(space, found)], 0, ["minimize"])
     for number in range(30):
         suggestion = study.ask()
         assert suggestion is not None and suggestion.drawn["training.lr"] * suggestion.drawn["dim"] <= 2e-3
-        study.tell(number, Told("COMPLETE", -suggestion.drawn["training.lr"]))
+        study.tell(number, Told("COMPLETE", (-suggestion.drawn["training.lr"],)))
     assert study.number_of_configurations() is None
 
 

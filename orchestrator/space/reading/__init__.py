@@ -1,5 +1,5 @@
 """From a positioned document to a :class:`SweepSpecification`; every mistake becomes a diagnostic with its place."""
 
-from orchestrator.space.reading.sweep import read_search_space
+from orchestrator.space.reading.sweep import read_search_space, read_search_space_text
 
-__all__ = ["read_search_space"]
+__all__ = ["read_search_space", "read_search_space_text"]

@@ -10,18 +10,30 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.document import Diagnostics, Document, Entry, Node, SearchSpaceError, child_path, did_you_mean, read_document
+from orchestrator.document import (
+    Diagnostics,
+    Document,
+    Entry,
+    Node,
+    SearchSpaceError,
+    Source,
+    child_path,
+    did_you_mean,
+    parse_document,
+    read_document,
+)
 from orchestrator.space.assignment import Assignment, Field
 from orchestrator.space.constraint import HardConstraint, require
 from orchestrator.space.metrics import objective_metrics
 from orchestrator.space.reading.constraints import ReadConstraints, entries_of_requirement, read_constraints
 from orchestrator.space.reading.context import Context
 from orchestrator.space.reading.entry import NOT_YET, ReadEntry, Shared, gridded, read_entry
+from orchestrator.space.reading.objectives import read_objectives
 from orchestrator.space.reading.overrides import apply_overrides
 from orchestrator.space.reading.references import check_references
 from orchestrator.space.reading.section import read_section
-from orchestrator.space.sections import NAME_PATTERN, NAME_RULE, SECTIONS, ObjectiveConfiguration
-from orchestrator.space.specification import EntrySpecification, Objective, SweepSpecification
+from orchestrator.space.sections import NAME_PATTERN, NAME_RULE, SECTIONS
+from orchestrator.space.specification import EntrySpecification, SweepSpecification
 from orchestrator.space.study_space import StudySpace
 from orchestrator.space.value import Constant
 from trainables.configuration import Configuration, Rule
@@ -41,7 +53,16 @@ def read_search_space(path: str | Path, overrides: Sequence[str] = ()) -> SweepS
         SearchSpaceError: with every mistake of the file at once.
     """
     diagnostics = Diagnostics(str(path))
-    document = read_document(path, diagnostics)
+    return _read(read_document(path, diagnostics), diagnostics, overrides)
+
+
+def read_search_space_text(text: str, name: str, overrides: Sequence[str] = ()) -> SweepSpecification:
+    """The same of a text, whose mistakes are told as those of a file ``name``."""
+    diagnostics, source = Diagnostics(name), Source(name, text)
+    return _read(Document(source, parse_document(source, diagnostics)), diagnostics, overrides)
+
+
+def _read(document: Document, diagnostics: Diagnostics, overrides: Sequence[str]) -> SweepSpecification:
     if document.root is None:
         raise SearchSpaceError(diagnostics.found, document.source)
     context = Context(document.source, diagnostics)
@@ -71,13 +92,13 @@ class _Reader:
         metrics = objective_metrics(shared.task_type) if shared.task_type else {}
         constraints = read_constraints(self.context, self.root.get("constraints"), metrics)
         holds = {item[0].text: entries_of_requirement(self.context, item, entries) for item in constraints.require}
-        sections = {name: self._section(name, wanted) for name, wanted in SECTIONS.items()}
-        objective = self._objective(shared.task_type, sections["objective"])
+        sections = {name: self._section(name, wanted) for name, wanted in SECTIONS.items() if name != "objective"}
+        objectives = read_objectives(self.context, self.root, shared.task_type)
         self._refuse_what_is_reserved(sections)
+        self._check_experiment()
         name = self._name()
-        if not self.context.diagnostics.ok or shared.task_type is None or objective is None:
+        if not self.context.diagnostics.ok or shared.task_type is None:
             return None
-        del sections["objective"]
         specified = tuple(_specified(entry, shared.task_type, constraints, holds) for entry in entries)
         self._check_cell_names(specified, entries)
         return SweepSpecification(
@@ -87,7 +108,7 @@ class _Reader:
             changed=self.root is not self.document.root,
             task_type=shared.task_type,
             entries=specified,
-            objective=objective,
+            objectives=objectives,
             measured=tuple(constraints.measured),
             require_holds_for=holds,
             **sections,  # type: ignore[arg-type]
@@ -112,6 +133,14 @@ class _Reader:
             self.context.error(node, "name", f"this cannot be a name: {node.text or node.kind}", NAME_RULE)
             return "sweep"
         return node.value
+
+    def _check_experiment(self) -> None:
+        """Experiments name folders of artifacts in some tracking stores, so they are named as sweeps are."""
+        node = self.root.get("tracking")
+        experiment = node.get("experiment") if node else None
+        if experiment is not None and isinstance(experiment.value, str) and not re.fullmatch(NAME_PATTERN, experiment.value):
+            message = f"this cannot be the name of an experiment: {experiment.text[:80]!r}"
+            self.context.error(experiment, "tracking.experiment", message, NAME_RULE)
 
     def _mapping(self, key: str) -> Node | None:
         node = self.root.get(key)
@@ -171,31 +200,12 @@ class _Reader:
 
     def _section(self, name: str, wanted: type[Configuration]) -> Configuration:
         node = self.root.get(name)
-        if name == "objective" and node is not None and isinstance(node.value, list):
-            self.context.error(node, name, f"a list of objectives {NOT_YET}", "give one {metric: …, mode: …}")
-            return wanted()
         if name == "scheduler" and node is not None and isinstance(node.value, str):
             node = _shorthand(node)
         return read_section(self.context, node, name, wanted)
 
-    def _objective(self, task_type: type[Task] | None, section: Any) -> Objective | None:
-        assert isinstance(section, ObjectiveConfiguration)
-        if task_type is None:
-            return None
-        known = objective_metrics(task_type)
-        metric = section.metric or next(iter(known))
-        node = self.root.get("objective")
-        if metric not in known:
-            near = did_you_mean(metric, known)
-            hint = f"did you mean `{near}`?" if near else f"known: {', '.join(known)}"
-            place = (node.get("metric") if node else None) or node or self.root
-            self.context.error(place, "objective.metric", f"the task `{task_type.name}` has no metric `{metric}`", hint)
-            return None
-        return Objective(metric, section.mode or known[metric], section.at)
-
     def _refuse_what_is_reserved(self, sections: dict[str, Any]) -> None:
         self._refuse("search", "sampler", sections["search"].sampler in ("gp", "nsga2"), "samplers: tpe, random, grid")
-        self._refuse("search", "warm_start", bool(sections["search"].warm_start), "leave it out")
         self._refuse("resources", "fusion", sections["resources"].fusion is True, "leave it out, or write auto")
 
     def _refuse(self, section: str, key: str, reserved: bool, hint: str) -> None:
