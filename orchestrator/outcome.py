@@ -25,7 +25,7 @@ OUTCOMES = {
     for outcome in (
         Outcome("completed", "COMPLETE", None, "FINISHED", True, "reached its budget"),
         Outcome("stopped", "PRUNED", None, "FINISHED", True, "ended by the stopping rule"),
-        Outcome("diverged", "PRUNED", "diverged", "FAILED", True, "NaN or infinity in the loss or the objective"),
+        Outcome("diverged", "PRUNED", "diverged", "FAILED", True, "NaN or infinity in the loss or an objective"),
         Outcome("oom", "PRUNED", "oom", "FAILED", True, "out of memory"),
         Outcome("failed", "FAIL", None, "FAILED", True, "an exception, or a process that died"),
         Outcome("interrupted", None, None, "KILLED", False, "the sweep was interrupted; `memsweep resume` goes on"),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import typer
 
-from orchestrator.command_line import catalogue_commands, space_commands, sweep_commands
+from orchestrator.command_line import catalogue_commands, reproduce_command, space_commands, sweep_commands
 from orchestrator.command_line.errors import DONE, WRONG_INPUT, user_errors
 from orchestrator.document import SearchSpaceError
 
@@ -25,6 +25,7 @@ def build_app() -> typer.Typer:
     )
     space_commands.register(app)
     sweep_commands.register(app)
+    reproduce_command.register(app)
     catalogue_commands.register(app)
     return app
 

@@ -37,9 +37,10 @@ def user_errors() -> tuple[type[Exception], ...]:
     from orchestrator.record import JournalError
     from orchestrator.space.reading.overrides import OverrideError
     from orchestrator.space.specification import WrongName
+    from orchestrator.sweep.recorded_space import SpaceChangedByHand
     from orchestrator.tracking import SpoolInUseError
 
     return (
-        SearchSpaceError, SweepExists, TrackingElsewhere, ResourceError, JournalError, OverrideError, SpoolInUseError, WrongName,
-        FileNotFoundError, PermissionError, NotADirectoryError,
+        SearchSpaceError, SweepExists, SpaceChangedByHand, TrackingElsewhere, ResourceError, JournalError, OverrideError,
+        SpoolInUseError, WrongName, FileNotFoundError, PermissionError, NotADirectoryError,
     )  # fmt: skip

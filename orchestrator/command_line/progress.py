@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.live import Live
@@ -23,12 +24,25 @@ class ProgressPrinter(SweepObserver):
         self._live: Live | None = None
         self._controller: SweepController | None = None
         self._started = time.monotonic()
+        self._ended_runs = 0
 
     def preparing(self) -> None:
         self._print("preparing inputs and starting Ray …")
 
+    def edited(self, changes: Sequence[str], consequences: Sequence[str]) -> None:
+        self._print("the space was edited:")
+        for line in (*changes, *consequences):
+            self._print(f"  {line}")
+
+    def warmed(self, source: str, told: int, outside: int) -> None:
+        self._print(f"warm start: the sampler is told {told} trials of {source}; {outside} others lie outside this space")
+
+    def warned(self, run: str, message: str) -> None:
+        self._print(f"warning: {run}: {message}")
+
     def started(self, controller: SweepController, allocation: Allocation) -> None:
         self._controller = controller
+        self._ended_runs = sum(run.outcome not in (None, "interrupted") for run in controller.state.runs.values())
         total = controller.planned_runs
         runs = "runs" if total is None else f"{total} runs"
         self._print(f"{controller.specification.name}: {runs}, {allocation.concurrency} at once")
@@ -37,9 +51,9 @@ class ProgressPrinter(SweepObserver):
             self._live.start()
 
     def run_ended(self, controller: SweepController, trial: TrialState, run: RunState) -> None:
-        ended = sum(other.outcome not in (None, "interrupted") for other in controller.state.runs.values())
+        self._ended_runs += 1
         total = controller.planned_runs
-        self._print(f"[{ended}/{total if total is not None else '?'}] {_describe(controller, trial, run)}")
+        self._print(f"[{self._ended_runs}/{total if total is not None else '?'}] {_describe(controller, trial, run)}")
 
     def delivering(self, pending: int) -> None:
         if pending > 100:

@@ -1,4 +1,4 @@
-"""``run``, ``report`` and ``ui``; and the commands whose names are reserved until they are built."""
+"""``run``, ``resume``, ``sync``, ``report`` and ``ui``; and the commands whose names are reserved until they are built."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import typer
 from orchestrator.command_line.errors import DONE, INTERRUPTED, NO_SUCCESS, WRONG_INPUT, interruptible
 from orchestrator.command_line.space_commands import Overrides, Space
 
-RESERVED = ("status", "sync", "reproduce")
+RESERVED = ("status",)
 DEFAULT_STORAGE = Path("sweeps")
 
 Storage = Annotated[Path, typer.Option("--storage", metavar="DIR", help="where sweeps are kept")]
@@ -29,6 +29,7 @@ Address = Annotated[str | None, typer.Option("--address", help="a Ray cluster to
 def register(app: typer.Typer) -> None:
     app.command("run")(interruptible(run))
     app.command("resume")(interruptible(resume))
+    app.command("sync")(sync)
     app.command("report")(report)
     app.command("ui")(ui)
     for name in RESERVED:
@@ -72,23 +73,43 @@ def run(
 def resume(
     sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="a folder, or a name under --storage", show_default=False)],
     trials: Annotated[int | None, typer.Option("--trials", min=1, help="new total of trials of each study")] = None,
-    space: Annotated[Path | None, typer.Option("--space", help="an edited search space: not available yet")] = None,
+    space: Annotated[
+        Path | None, typer.Option("--space", metavar="EDITED.yaml", help="an edited search space; trials that lie in it are kept")
+    ] = None,
     storage: Storage = DEFAULT_STORAGE,
     tracking_uri: TrackingUri = None,
     address: Address = None,
 ) -> int:
-    """Goes on with a sweep that was interrupted or killed; with --trials also with one that has ended."""
+    """Goes on with a sweep that was interrupted or killed; with --trials or --space also with one that has ended."""
     from orchestrator.command_line.progress import ProgressPrinter
     from orchestrator.launch import LaunchOptions
     from orchestrator.launch import resume as resume_sweep
     from orchestrator.sweep.folder import find_sweep
 
-    if space is not None:
-        print("error: `memsweep resume --space` is not available yet", file=sys.stderr)
-        return WRONG_INPUT
     folder = find_sweep(sweep, storage)
     options = LaunchOptions(folder.path.parent, folder.name, tracking_uri, address)
-    return _conclude(resume_sweep(folder, trials, options, ProgressPrinter()), tracking_uri)
+    return _conclude(resume_sweep(folder, trials, options, ProgressPrinter(), space), tracking_uri)
+
+
+def sync(
+    sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="a folder, or a name under --storage", show_default=False)],
+    everything: Annotated[bool, typer.Option("--all", help="the whole record, for a store that was lost")] = False,
+    storage: Storage = DEFAULT_STORAGE,
+    tracking_uri: TrackingUri = None,
+) -> int:
+    """Delivers to MLflow what could not be delivered while the sweep ran. Delivering twice changes nothing."""
+    from orchestrator.launch import synchronize
+    from orchestrator.sweep.folder import find_sweep
+
+    folder = find_sweep(sweep, storage)
+    result = synchronize(folder, tracking_uri, everything)
+    if result.rejected:
+        print(f"MLflow refuses {result.rejected} values for good: see {folder.spool / 'rejected.jsonl'}", file=sys.stderr)
+    if result.undelivered:
+        print(f"{result.undelivered} events could not be delivered ({result.error}); try again later", file=sys.stderr)
+        return NO_SUCCESS
+    print(f"everything that {folder.name} recorded is in MLflow")
+    return DONE
 
 
 def _confirmed(specification: object, storage: Path) -> bool:
@@ -109,8 +130,8 @@ def _conclude(result: object, tracking_uri: str | None) -> int:
     print(f"files:     {folder.report}/ (table.md, table.csv, report.json, figure.png)")
     print(f"MLflow UI: memsweep ui {folder.path}" if tracking_uri is None else f"MLflow:    {tracking_uri}")
     if result.undelivered:
-        reason = f"{result.undelivered} operations could not be delivered to MLflow ({result.tracking_error})"
-        print(f"{reason}; kept in {folder.spool}", file=sys.stderr)
+        reason = f"{result.undelivered} events could not be delivered to MLflow ({result.tracking_error})"
+        print(f"{reason}; nothing is lost: deliver them with  memsweep sync {folder.path}", file=sys.stderr)
     if result.interrupted:
         print(f"interrupted: continue with  memsweep resume {folder.path}", file=sys.stderr)
         return INTERRUPTED
@@ -129,8 +150,7 @@ def report(
 ) -> int:
     """Tables and figures of one or several sweeps, from their records alone: the tracking server is not asked."""
     from orchestrator.report.collect import load_sweep
-    from orchestrator.report.table import result_table
-    from orchestrator.report.write import report_json, write_report
+    from orchestrator.report.write import report_json, report_markdown, write_report
     from orchestrator.sweep.folder import find_sweep
 
     folders = [find_sweep(sweep, storage) for sweep in sweeps]
@@ -143,7 +163,7 @@ def report(
         print(json.dumps(documents[0] if len(documents) == 1 else documents, indent=1))
         return DONE
     for data in loaded:
-        print(f"# {data.name}\n\n{result_table(data).markdown()}")
+        print(f"# {data.name}\n\n{report_markdown(data)}")
     return DONE
 
 

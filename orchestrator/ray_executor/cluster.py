@@ -6,9 +6,12 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from orchestrator.ray_executor.security import closed_ray, require_token_mode
 
 QUIET_ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -33,34 +36,57 @@ class ClusterResources:
 
 @contextlib.contextmanager
 def ray_cluster(address: str | None) -> Iterator[ClusterResources]:
-    """Joins the cluster at ``address``, or starts a local one for as long as the context lasts."""
+    """Joins the cluster at ``address`` (or RAY_ADDRESS), or starts a local one for as long as the context lasts.
+
+    A local one asks every connection for a token (:func:`closed_ray`); joining one is left to Ray and to RAY_AUTH_MODE.
+
+    Raises:
+        OpenClusterRefused: a local one would be open to everyone.
+    """
     for name, value in QUIET_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    starts_one = (address or os.environ.get("RAY_ADDRESS") or "local") == "local"
+    with closed_ray() if starts_one and not _is_running() else contextlib.nullcontext(), _joined(address, starts_one):
+        import ray
+
+        found = ray.cluster_resources()
+        yield ClusterResources(cpus=found.get("CPU", 0.0), gpus=found.get("GPU", 0.0))
+
+
+@contextlib.contextmanager
+def _joined(address: str | None, starts_one: bool) -> Iterator[None]:
+    if _is_running():
+        yield
+        return
     import ray
 
     logging.getLogger("ray").setLevel(logging.ERROR)
-    started_here = not ray.is_initialized()
     try:
-        if started_here:
-            with _interrupt_deferred():
-                _start(address)
-        found = ray.cluster_resources()
-        yield ClusterResources(cpus=found.get("CPU", 0.0), gpus=found.get("GPU", 0.0))
+        with _interrupt_deferred():
+            _start(address, starts_one)
+        yield
     finally:
-        if started_here:
-            with _interrupt_deferred():
-                ray.shutdown()
+        with _interrupt_deferred():
+            ray.shutdown()
 
 
-def _start(address: str | None) -> None:
+def _is_running() -> bool:
+    """Whether this process is in a cluster already; a question that must not import Ray before its environment is set."""
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
+
+
+def _start(address: str | None, starts_one: bool) -> None:
     import ray
 
     ray.init(
         address=address,
-        include_dashboard=None if address else False,
+        include_dashboard=False if starts_one else None,
         log_to_driver=False,
         logging_level=logging.ERROR,
     )
+    if starts_one:
+        require_token_mode()
 
 
 @contextlib.contextmanager

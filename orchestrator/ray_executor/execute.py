@@ -1,34 +1,72 @@
-"""Drives one Tune run from the controller's first run to its last."""
+"""Drives Tune from the controller's first run to its last."""
 
 from __future__ import annotations
 
 import logging
 import uuid
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from orchestrator.ray_executor.interruption import Interruption
 from orchestrator.ray_executor.resources import Allocation
+from orchestrator.ray_executor.silence import Attendance
 from orchestrator.sweep.controller import SweepController
 
-RESTARTS_AFTER_DEATH = 3
+if TYPE_CHECKING:
+    from orchestrator.ray_executor.bridge import Bridge
+
+FALLS_WITHOUT_A_RESULT = 3
+"""So many Tune runs in a row may fall before one result has come; then something is wrong that another one does not cure."""
 
 
 def execute(controller: SweepController, allocation: Allocation, tune_folder: Path) -> dict[str, float]:
     """Runs until the controller has nothing more to start and all has ended; returns the slowest call of each hook, in s.
 
-    Raises:
-        KeyboardInterrupt: Ctrl-C; what was in flight is still in flight in the controller.
-    """
-    from ray import tune
+    Tune's state is disposable: when a Tune run falls, the runs in flight go on in a fresh one.
 
+    Raises:
+        KeyboardInterrupt: Ctrl-C or SIGTERM; what was in flight is still in flight in the controller, and where its step ended
+            within ``GRACE_S`` it has a checkpoint.
+        Exception: whatever the controller raised, such as OSError when the record cannot be written.
+    """
     from orchestrator.ray_executor.bridge import Bridge
-    from orchestrator.ray_executor.hooks import SweepScheduler, SweepSearcher
-    from trainables.ray_trainable import SweepTrainable
+    from orchestrator.ray_executor.watch import StallWatch
 
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    bridge = Bridge(controller, allocation.cpus)
-    trainable = tune.with_resources(SweepTrainable, {"cpu": allocation.cpus, "gpu": allocation.gpus})
+    interruption = Interruption()
+    with interruption.watched():
+        attendance = Attendance()
+        with StallWatch(controller.specification.resources.stall_timeout, attendance) as watch:
+            bridge = Bridge(controller, allocation.cpus, interruption, attendance, watch)
+            _run_tune_until_done(bridge, allocation, tune_folder)
+    if interruption.requested:
+        raise KeyboardInterrupt
+    return bridge.slowest_call_s
+
+
+def _run_tune_until_done(bridge: Bridge, allocation: Allocation, tune_folder: Path) -> None:
+    falls, results = 0, -1
+    while not bridge.interruption.requested:
+        try:
+            _run_tune(bridge, allocation, tune_folder)
+            return
+        except Exception as crash:
+            if bridge.error is not None:
+                raise bridge.error from None
+            falls, results = falls + 1 if bridge.results == results else 1, bridge.results
+            if falls >= FALLS_WITHOUT_A_RESULT:
+                raise
+            bridge.fell(crash)
+
+
+def _run_tune(bridge: Bridge, allocation: Allocation, tune_folder: Path) -> None:
+    from ray import tune
+
+    from orchestrator.ray_executor.hooks import SweepCallback, SweepScheduler, SweepSearcher
+    from trainables.ray_trainable import SweepTrainable
+
     tuner = tune.Tuner(
-        trainable,
+        tune.with_resources(SweepTrainable, {"cpu": allocation.cpus, "gpu": allocation.gpus}),
         tune_config=tune.TuneConfig(
             search_alg=SweepSearcher(bridge),
             scheduler=SweepScheduler(bridge),
@@ -39,9 +77,9 @@ def execute(controller: SweepController, allocation: Allocation, tune_folder: Pa
         run_config=tune.RunConfig(
             name=uuid.uuid4().hex[:8],
             storage_path=str(tune_folder.resolve()),
-            failure_config=tune.FailureConfig(max_failures=RESTARTS_AFTER_DEATH),
+            failure_config=tune.FailureConfig(max_failures=0),
+            callbacks=[SweepCallback(bridge)],
             verbose=0,
         ),
     )
     tuner.fit()
-    return bridge.slowest_call_s

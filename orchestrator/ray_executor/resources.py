@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from orchestrator.ray_executor.cluster import ClusterResources
 from orchestrator.space.sections import ResourcesConfiguration
+
+if TYPE_CHECKING:
+    from orchestrator.ray_executor.cluster import ClusterResources
 
 
 class ResourceError(Exception):

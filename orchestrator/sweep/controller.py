@@ -1,38 +1,40 @@
 """The controller: decides what runs next, takes results, ends runs and trials, and writes every decision to the record.
 
 It knows neither Ray nor processes nor clocks: an executor asks :meth:`SweepController.next_run`, trains, and reports. Every
-change is an event: written to the record first, then applied to the state, so that a restart finds the same state.
+change is an event: written to the record first, then applied to the state and told to the tracker, so that a restart finds
+the same state and nothing that was recorded is missing in MLflow.
 """
 
 from __future__ import annotations
 
 import math
-import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from orchestrator.outcome import OUTCOMES, trial_outcome
+from orchestrator.outcome import trial_outcome
 from orchestrator.record import Journal
-from orchestrator.search.sampler import Branch, Suggestion
+from orchestrator.search.sampler import Suggestion
 from orchestrator.search.study import Study, Told
 from orchestrator.space.specification import SweepSpecification
-from orchestrator.space.study_space import StudySpace
 from orchestrator.stopping import Population, stopping_rule
 from orchestrator.sweep.folder import SweepFolder
-from orchestrator.sweep.naming import run_id, trial_id
-from orchestrator.sweep.state import Event, RunState, StudyState, SweepState, TrialState
+from orchestrator.sweep.naming import compared_parameters, run_name
+from orchestrator.sweep.proposals import Proposals
+from orchestrator.sweep.state import Event, RunState, SweepState, TrialState
 from orchestrator.sweep.studies import make_studies
 from orchestrator.sweep.telemetry import Telemetry
+from orchestrator.sweep.telling import told, trial_values
+from orchestrator.sweep.warm_start import home_of, objectives_of
 from trainables.training.request import RunRequest
 
-REPEATS_BEFORE_UNSEEN = 16
-REPEATS_BEFORE_GIVING_UP = 500
+_SAYS_NOTHING_OF_DECISIONS = ("tracking", "begin", "warning", "resume", "end")
 
 
 class SweepController:
-    """One sweep in progress. ``events`` are those of an earlier process, from the record."""
+    """One sweep in progress. ``events`` are those of earlier processes, from the record."""
 
     def __init__(
         self,
@@ -40,66 +42,70 @@ class SweepController:
         folder: SweepFolder,
         journal: Journal,
         telemetry: Telemetry,
-        events: Iterable[Event] = (),
+        events: Sequence[Event] = (),
         clock: Callable[[], float] = time.time,
         listener: Callable[[TrialState, RunState], None] | None = None,
+        warn: Callable[[str, str], None] | None = None,
     ) -> None:
         self.specification = specification
         self.folder = folder
         self.telemetry = telemetry
-        self.state = SweepState(specification.objective.metric)
+        self.state = SweepState([objective.metric for objective in specification.objectives])
         self.studies = make_studies(specification)
-        self._spaces = {space.name: space for space in specification.spaces}
+        self.proposals = Proposals(specification, self.studies, self.state)
         self._journal = journal
         self._clock = clock
-        self._listener = listener
+        self._listener: Callable[[TrialState, RunState], None] | None = None
+        self._warn = warn
         self._rule = stopping_rule(specification.scheduler)
-        self._populations = {name: Population(specification.objective.mode) for name in self.studies}
+        self._populations = self._empty_populations()
         self._undecided: str | None = None
         """A run whose last result came without the rule's word on it, because the driver died in between."""
-        for event in events:
-            self._replay(event)
+        self._replay_all(events)
         self._settle()
-        self._restarting = [run.id for run in self.state.runs.values() if run.in_flight]
+        going = [run for run in self.state.runs.values() if self.state.trials[run.trial].kept]
+        self._restarting = deque(run.id for run in going if run.in_flight)
         """Runs that an earlier process had in flight; they go on from their last checkpoint."""
+        self._waiting = deque(run.id for run in going if not run.started)
+        self._listener = listener
 
     # What executors call.
 
     def next_run(self) -> RunRequest | None:
         """The next run to start; None when no new one is left to start."""
-        if self._restarting:
-            return self._restart(self.state.runs[self._restarting.pop(0)])
-        waiting = next((run for run in self.state.runs.values() if not run.started), None)
-        if waiting is None:
-            trial = self._new_trial()
-            if trial is None:
-                return None
-            waiting = self.state.runs[trial.runs[0]]
-        self._record({"kind": "start", "run": waiting.id})
-        self.telemetry.run_started(self.state.trials[waiting.trial], waiting)
-        return self.request(waiting)
-
-    def _restart(self, run: RunState) -> RunRequest:
-        self._record({"kind": "start", "run": run.id})
-        self.telemetry.run_resumed(self.state.trials[run.trial], run)
+        if not self._restarting and not self._waiting:
+            self._propose()
+        queue = self._restarting or self._waiting
+        if not queue:
+            return None
+        run = self.state.runs[queue.popleft()]
+        self._record({"kind": "start", "run": run.id, **({} if run.started else self._description(run))})
         return self.request(run)
+
+    def _description(self, run: RunState) -> dict[str, Any]:
+        """What a person reads of a run and compares it by."""
+        trial = self.state.trials[run.trial]
+        space = self.proposals.branch(trial.study, trial.space).space
+        seed = run.seed if self.specification.search.replicates > 1 else None
+        params = {"entry": trial.entry, "architecture": trial.architecture, **compared_parameters(space, trial.configuration)}
+        return {"name": run_name(space, trial.configuration, seed), "params": params}
 
     @property
     def is_over(self) -> bool:
         """Whether nothing is left to run."""
-        waiting = bool(self._restarting) or any(not run.started for run in self.state.runs.values())
-        return not waiting and not any(self._wants_trial(name) for name in self.studies)
+        return not self._restarting and not self._waiting and not self.proposals.wanted
 
     def on_result(self, run: str, payload: Mapping[str, Any]) -> bool:
         """Takes what a worker reports; returns whether the run goes on."""
         state = self.state.runs[run]
         if state.outcome not in (None, "interrupted"):
             return False
+        self._take_note(state, payload)
         metrics, once = _finite(payload["metrics"]), _finite(payload["once"])
         if not once.keys() <= state.metrics.keys():
             self._take_metrics(state, 0, once)
         outcome = payload["outcome"]
-        if outcome is None and self.specification.objective.metric in payload["metrics"].keys() - metrics.keys():
+        if outcome is None and self._objectives & (payload["metrics"].keys() - metrics.keys()):
             outcome = "diverged"
         if payload["progress"] > state.progress:
             self._take_metrics(state, payload["progress"], metrics, last=outcome is not None)
@@ -109,149 +115,85 @@ class SweepController:
             self._end_run(state, outcome, payload["error"])
         return outcome is None
 
-    def on_lost(self, run: str, reason: str) -> None:
-        """The process of a run died more often than is retried."""
+    def on_lost(self, run: str, reason: str, outcome: str = "failed") -> None:
+        """The process of a run died more often than is retried, or (``oom``) was killed for memory."""
         state = self.state.runs[run]
         if state.outcome in (None, "interrupted"):
-            self._end_run(state, "failed", {"type": "WorkerDied", "message": reason, "traceback": ""})
+            self._end_run(state, outcome, {"type": "WorkerDied", "message": reason, "traceback": ""})
 
     def interrupt(self) -> None:
         """The sweep ends before its end: runs in flight are marked so and can be resumed."""
         for run in list(self.state.runs.values()):
             if run.started and run.outcome is None:
-                self._record({"kind": "outcome", "run": run.id, "outcome": "interrupted", "error": None}, durable=True)
-                self.telemetry.run_ended(self.state.trials[run.trial], run, "interrupted", None)
+                self._interrupt_run(run)
 
     @property
     def in_flight(self) -> list[RunState]:
-        return [run for run in self.state.runs.values() if run.in_flight]
+        return [run for run in self.state.runs.values() if run.in_flight and self.state.trials[run.trial].kept]
 
     @property
     def planned_runs(self) -> int | None:
         """Runs of the whole sweep; None where it is not known before they are suggested."""
-        budgets = [self._budget(study) for study in self.studies.values()]
-        if any(budget is None for budget in budgets):
-            return None
-        return sum(budget for budget in budgets if budget) * self.specification.search.replicates
-
-    # New trials.
-
-    def _new_trial(self) -> TrialState | None:
-        """A trial of the study that has come least far; None when every study has had its trials."""
-        order = sorted(self.studies, key=lambda name: len(self.state.study(name).trials))
-        for name in order:
-            while self._wants_trial(name):
-                trial = self._suggest(name)
-                if trial is not None:
-                    return trial
-        return None
-
-    def _wants_trial(self, name: str) -> bool:
-        state, budget = self.state.study(name), self._budget(self.studies[name])
-        return not state.exhausted and (budget is None or len(state.trials) < budget)
-
-    def _budget(self, study: Study) -> int | None:
-        wanted = self.specification.trials_per_study
-        if wanted is not None or study.kind != "grid":
-            return wanted
-        return study.number_of_configurations()
-
-    def _suggest(self, name: str) -> TrialState | None:
-        """Asks a study once; None where the answer was in the record already, or nothing is left."""
-        study, state = self.studies[name], self.state.study(name)
-        suggestion = None if self._is_used_up(study, state) else self._ask(study, state)
-        if suggestion is None:
-            self._record({"kind": "exhausted", "study": name})
-            return None
-        event = self._suggestion_event(state, suggestion)
-        self._record(event)
-        known = event["answered_by"]
-        if known is None:
-            return self.state.trials[event["trial"]]
-        if self.state.trials[known].outcome is not None:
-            self._tell(state.name, event["number"], self._told(self.state.trials[known]))
-        return None
-
-    def _is_used_up(self, study: Study, state: StudyState) -> bool:
-        if not state.repeated:
-            return False
-        total = study.number_of_configurations()
-        return len(state.trials) >= total if total is not None else state.repeated >= REPEATS_BEFORE_GIVING_UP
-
-    def _ask(self, study: Study, state: StudyState) -> Suggestion | None:
-        if state.repeated < REPEATS_BEFORE_UNSEEN or study.number_of_configurations() is None:
-            return study.ask()
-        for index in study.unseen_order():
-            suggestion = study.configuration(int(index))
-            if suggestion and self._fingerprint(suggestion) not in state.by_fingerprint:
-                return study.replay(suggestion)
-        return None
-
-    def _suggestion_event(self, state: StudyState, suggestion: Suggestion) -> dict[str, Any]:
-        space, number = suggestion.branch.space, state.suggestions
-        request = self._configured(space, suggestion.drawn)
-        fingerprint = request.fingerprint()
-        known = state.by_fingerprint.get(fingerprint)
-        identity = trial_id(state.name, number)
-        seeds = [self.specification.search.seed + i for i in range(self.specification.search.replicates)]
-        return {
-            "kind": "suggestion",
-            "study": state.name,
-            "number": number,
-            "trial": identity if known is None else None,
-            "answered_by": known,
-            "space": space.name,
-            "entry": space.entry,
-            "architecture": space.architecture.name,
-            "drawn": dict(suggestion.drawn),
-            "configuration": {
-                "model": dict(request.model),
-                "task": dict(request.task_values),
-                "training": dict(request.training),
-            },
-            "fingerprint": fingerprint,
-            "runs": {run_id(identity, seed): seed for seed in seeds} if known is None else {},
-        }
-
-    def _fingerprint(self, suggestion: Suggestion) -> str:
-        return self._configured(suggestion.branch.space, suggestion.drawn).fingerprint()
-
-    def _configured(self, space: StudySpace, drawn: Mapping[str, Any]) -> RunRequest:
-        configuration = space.resolve(drawn)
-        return RunRequest(
-            run="",
-            architecture=space.architecture.name,
-            task=space.task_type.name,
-            model=configuration.model,
-            task_values=configuration.task,
-            training=configuration.training,
-            artifacts=self.folder.artifacts,
-        )
+        return self.proposals.planned_runs
 
     def request(self, run: RunState) -> RunRequest:
         """What a worker needs for a run."""
-        trial = self.state.trials[run.trial]
-        keep = self.specification.checkpoints.keep
+        trial, specification = self.state.trials[run.trial], self.specification
         return RunRequest(
             run=run.id,
             architecture=trial.architecture,
-            task=self.specification.task_type.name,
+            task=specification.task_type.name,
             model=trial.configuration["model"],
             task_values=trial.configuration["task"],
             training=trial.configuration["training"],
             seed=run.seed,
             artifacts=self.folder.artifacts.resolve(),
-            folder=None if keep == "none" else (self.folder.trials / run.id).resolve(),
-            keep_checkpoints=keep,
-            objective_metric=self.specification.objective.metric,
-            objective_mode=self.specification.objective.mode,  # type: ignore[arg-type]
+            folder=(self.folder.trials / run.id).resolve(),
+            keep_checkpoints=specification.checkpoints.keep,
+            checkpoint_seconds=specification.checkpoints.interval,
+            objective_metric=specification.objective.metric,
+            objective_mode=specification.objective.mode,  # type: ignore[arg-type]
+            other_objectives=tuple(objective.metric for objective in specification.objectives[1:]),
         )
+
+    def value(self, run: RunState) -> float | None:
+        """The first objective of a run: at its last step, or its best."""
+        return self.specification.objective.value_of(run.curve, run.metrics)
+
+    # New trials.
+
+    def _propose(self) -> None:
+        """Asks for suggestions until one makes a new trial, whose runs then wait."""
+        for event in self.proposals.events():
+            self._record(event)
+            if event["kind"] == "suggestion":
+                self._take_suggestion(event)
+
+    def _take_suggestion(self, event: Event) -> None:
+        known = event["answered_by"]
+        if known is None:
+            self._waiting.extend(event["runs"])
+        elif self.state.trials[known].outcome is not None:
+            self._tell(event["study"], event["number"], self._told(self.state.trials[known]))
 
     # Results and ends.
 
+    def _take_note(self, run: RunState, payload: Mapping[str, Any]) -> None:
+        """What a worker says beside its results: that it took the run up, and what went wrong without ending it."""
+        begun, warning = payload.get("begun"), payload.get("warning")
+        if begun:
+            self._record({"kind": "begin", "run": run.id, **begun})
+        if warning:
+            self._record({"kind": "warning", "run": run.id, "message": warning})
+            if self._warn:
+                self._warn(run.id, warning)
+
     def _take_metrics(self, run: RunState, progress: int, metrics: Mapping[str, float], last: bool = False) -> None:
         self._record({"kind": "result", "run": run.id, "progress": progress, "metrics": dict(metrics), "last": last})
-        self.telemetry.run_reported(run, progress, metrics)
+
+    @property
+    def _objectives(self) -> set[str]:
+        return {objective.metric for objective in self.specification.objectives}
 
     def _is_stopped(self, run: RunState) -> bool:
         if not run.curve or run.progress not in run.curve:
@@ -262,94 +204,127 @@ class SweepController:
     def _end_run(self, run: RunState, outcome: str, error: Mapping[str, str] | None) -> None:
         trial = self.state.trials[run.trial]
         self._record({"kind": "outcome", "run": run.id, "outcome": outcome, "error": error}, durable=True)
-        self.telemetry.run_ended(trial, run, outcome, error)
         if self._listener:
             self._listener(trial, run)
+        self._end_trial_if_due(trial)
+
+    def _interrupt_run(self, run: RunState) -> None:
+        self._record({"kind": "outcome", "run": run.id, "outcome": "interrupted", "error": None}, durable=True)
+
+    def _end_trial_if_due(self, trial: TrialState) -> None:
         runs = self.state.runs_of(trial.id)
-        if all(other.outcome not in (None, "interrupted") for other in runs):
-            self._end_trial(trial, runs)
-
-    def _end_trial(self, trial: TrialState, runs: list[RunState]) -> None:
+        if trial.outcome is not None or any(run.outcome in (None, "interrupted") for run in runs):
+            return
         outcome = trial_outcome([run.outcome or "" for run in runs])
-        values = [value for run in runs if run.outcome == "completed" and (value := self.value(run)) is not None]
-        value = statistics.fmean(values) if values else None
-        if outcome == "completed" and value is None:
+        values = trial_values(self.specification, runs)
+        if outcome == "completed" and values is None:
             outcome = "failed"
-        self._record({"kind": "trial_end", "trial": trial.id, "outcome": outcome, "value": value})
-        told = self._told(trial)
+        self._record({"kind": "trial_end", "trial": trial.id, "outcome": outcome, "values": values})
+        verdict = self._told(trial)
         for number in (trial.number, *trial.twins):
-            self._tell(trial.study, number, told)
-
-    def value(self, run: RunState) -> float | None:
-        """The objective of a run: at its last step, or its best."""
-        return self.specification.objective.value_of(run.curve, run.metrics)
+            self._tell(trial.study, number, verdict)
 
     def _told(self, trial: TrialState) -> Told:
-        outcome = OUTCOMES[trial.outcome or "failed"]
-        runs = self.state.runs_of(trial.id)
-        curve = next((run.curve for run in runs if run.curve), {}) if outcome.sampler_state == "PRUNED" else {}
-        constraints = {outcome.constraint: 1.0} if outcome.constraint else {}
-        return Told(outcome.sampler_state or "FAIL", trial.value, dict(curve), constraints | self._measured(runs))
+        return told(self.specification, trial, self.state.runs_of(trial.id))
 
-    def _measured(self, runs: list[RunState]) -> dict[str, float]:
-        """Violations of the measured constraints, greater than zero where one is violated."""
-        violations = {}
-        for soft in self.specification.measured:
-            values = [run.metrics[soft.metric] for run in runs if soft.metric in run.metrics]
-            if values and soft.max is not None:
-                violations[f"{soft.metric} <= {soft.max:g}"] = max(values) - soft.max
-            if values and soft.min is not None:
-                violations[f"{soft.metric} >= {soft.min:g}"] = soft.min - min(values)
-        return violations
-
-    def _tell(self, study: str, number: int, told: Told) -> None:
-        self._record({"kind": "told", "study": study, "number": number, "told": asdict(told)})
-        self.studies[study].tell(number, told)
+    def _tell(self, study: str, number: int, verdict: Told) -> None:
+        self._record({"kind": "told", "study": study, "number": number, "told": asdict(verdict)})
+        self.studies[study].tell(number, verdict)
 
     # Events.
 
     def _record(self, event: dict[str, Any], durable: bool = False) -> None:
-        self._journal.append(event | {"time": round(self._clock(), 3)}, durable)
-        self._apply(event)
+        timed = event | {"time": round(self._clock(), 3)}
+        position = self._journal.append(timed, durable)
+        self._apply(timed)
+        self.telemetry.tell(timed, self.state, position)
 
     def _apply(self, event: Event) -> None:
         self.state.apply(event)
         if event["kind"] == "result" and event["progress"]:
-            value = event["metrics"].get(self.specification.objective.metric)
-            if value is not None:
-                trial = self.state.trials[self.state.runs[event["run"]].trial]
-                self._populations[trial.study].add(event["run"], event["progress"], value)
+            self._add_to_population(self.state.runs[event["run"]], event["progress"])
 
-    def _replay(self, event: Event) -> None:
-        """Applies an event of the record, and brings the study that it concerns to where it was."""
-        self._apply(event)
+    def _add_to_population(self, run: RunState, progress: int) -> None:
+        population = self._populations.get(self.state.trials[run.trial].study)
+        if population is not None and progress in run.curve:
+            population.add(run.id, progress, run.curve[progress])
+
+    def _empty_populations(self) -> dict[str, Population]:
+        return {name: Population(self.specification.objective.mode) for name in self.studies}
+
+    def _replay_all(self, events: Sequence[Event]) -> None:
+        """Applies the record. What was suggested before the last edit of the space concerned studies that are no more."""
+        last_edit = max((index for index, event in enumerate(events) if event["kind"] == "edit"), default=-1)
+        for index, event in enumerate(events):
+            self._apply(event)
+            if index >= last_edit:
+                self._replay_into_studies(event)
+            if event["kind"] not in _SAYS_NOTHING_OF_DECISIONS:
+                self._undecided = event["run"] if event["kind"] == "result" and not event["last"] else None
+
+    def _replay_into_studies(self, event: Event) -> None:
+        """Brings the study that an event concerns to where it was."""
         if event["kind"] == "suggestion":
-            self.studies[event["study"]].replay(Suggestion(self._branch(event), event["drawn"]))
+            branch = self.proposals.branch(event["study"], event["space"])
+            self.studies[event["study"]].replay(Suggestion(branch, event["drawn"]))
         elif event["kind"] == "told":
-            told = dict(event["told"])
-            told["intermediate"] = {int(step): value for step, value in told["intermediate"].items()}
-            self.studies[event["study"]].tell(event["number"], Told(**told))
+            self.studies[event["study"]].tell(event["number"], _told_again(event["told"]))
+        elif event["kind"] == "edit":
+            self._take_over_trials()
+        elif event["kind"] == "warm_start":
+            self._warm_up(event)
 
-        if event["kind"] != "tracking":
-            self._undecided = event["run"] if event["kind"] == "result" and not event["last"] else None
+    def _take_over_trials(self) -> None:
+        """After an edit: the studies begin with the trials that were kept, the populations with their curves."""
+        self._populations = self._empty_populations()
+        for study in self.state.studies.values():
+            for identity in study.trials:
+                trial = self.state.trials[identity]
+                branch = self.proposals.branch(trial.study, trial.space)
+                self.studies[study.name].replay(Suggestion(branch, trial.drawn))
+                for run in self.state.runs_of(identity):
+                    for progress in run.curve:
+                        self._add_to_population(run, progress)
+        for event in self.state.warm:
+            self._warm_up(event)
+
+    def _warm_up(self, event: Event) -> None:
+        """Tells the studies what an earlier sweep found; these suggestions are trials of that sweep, not of this one."""
+        if event["objectives"] != objectives_of(self.specification):
+            return
+        for trial in event["trials"]:
+            home = home_of(self.specification, trial["architecture"], trial["configuration"])
+            if home is not None:
+                study = self._study_of(home[0].name)
+                number = study.asked
+                study.replay(Suggestion(self.proposals.branch(study.name, home[0].name), home[1]))
+                study.tell(number, _told_again(trial["told"]))
+
+    def _study_of(self, space: str) -> Study:
+        return next(study for study in self.studies.values() if any(branch.space.name == space for branch in study.branches))
 
     def _settle(self) -> None:
-        """Does what a crash has left undone between two events that belong together."""
+        """Does what a crash, or an edit of the space, has left undone between two events that belong together."""
         if self._undecided is not None and self._is_stopped(self.state.runs[self._undecided]):
             self._end_run(self.state.runs[self._undecided], "stopped", None)
+        for run in self.state.runs.values():
+            if run.started and run.outcome is None and not self.state.trials[run.trial].kept:
+                self._interrupt_run(run)
         for trial in list(self.state.trials.values()):
-            runs = self.state.runs_of(trial.id)
-            if trial.outcome is None and all(run.outcome not in (None, "interrupted") for run in runs):
-                self._end_trial(trial, runs)
+            if trial.kept:
+                self._end_trial_if_due(trial)
         for name, study in self.studies.items():
             for number in study.running:
                 trial = self.state.trials[self.state.study(name).answers[number]]
                 if trial.outcome is not None:
                     self._tell(name, number, self._told(trial))
 
-    def _branch(self, event: Event) -> Branch:
-        branches = self.studies[event["study"]].branches
-        return next(branch for branch in branches if branch.space.name == event["space"])
+
+def _told_again(written: Mapping[str, Any]) -> Told:
+    """From JSON, whose keys are text and whose tuples are lists."""
+    values = written["values"]
+    steps = {int(step): value for step, value in written["intermediate"].items()}
+    return Told(written["state"], None if values is None else tuple(values), steps, dict(written["constraints"]))
 
 
 def _finite(metrics: Mapping[str, float]) -> dict[str, float]:

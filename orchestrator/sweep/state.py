@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,12 +21,23 @@ class RunState:
     outcome: str | None = None
     progress: int = 0
     """The last epoch (or step) reported."""
-    curve: dict[int, float] = field(default_factory=dict)
-    """The objective by epoch."""
+    curves: dict[str, dict[int, float]] = field(default_factory=dict)
+    """Each objective by epoch, the first objective first."""
     metrics: dict[str, float] = field(default_factory=dict)
     """The latest value of each metric."""
     tracking_id: str | None = None
+    name: str = ""
+    """As MLflow shows it."""
     started: bool = False
+    begins: list[int] = field(default_factory=list)
+    """For each process that took the run up, the epoch of the checkpoint that it went on from (0: from the start)."""
+    provenance: dict[str, str] = field(default_factory=dict)
+    """Versions of code, data and libraries, from the process that took it up last."""
+
+    @property
+    def curve(self) -> dict[int, float]:
+        """The first objective by epoch."""
+        return next(iter(self.curves.values()))
 
     @property
     def in_flight(self) -> bool:
@@ -38,7 +51,7 @@ class TrialState:
     id: str
     study: str
     number: int
-    """The suggestion that made it."""
+    """Its number in the study, as Optuna counts."""
     space: str
     """The cell: its entry, or its entry and grid values."""
     entry: str
@@ -46,12 +59,20 @@ class TrialState:
     drawn: dict[str, Any]
     configuration: dict[str, Any]
     fingerprint: str
+    task: str
     runs: list[str] = field(default_factory=list)
     twins: list[int] = field(default_factory=list)
     """Later suggestions of the same configuration that wait for its end."""
     outcome: str | None = None
-    value: float | None = None
-    """The objective: the mean over the completed runs."""
+    values: list[float] | None = None
+    """The objectives: the means over the completed runs."""
+    kept: bool = True
+    """Whether it lies in the space as that was edited last."""
+
+    @property
+    def value(self) -> float | None:
+        """The first objective."""
+        return self.values[0] if self.values else None
 
 
 @dataclass
@@ -59,7 +80,6 @@ class StudyState:
     """What one study has suggested and been told, in order."""
 
     name: str
-    suggestions: int = 0
     trials: list[str] = field(default_factory=list)
     by_fingerprint: dict[str, str] = field(default_factory=dict)
     answers: dict[int, str] = field(default_factory=dict)
@@ -72,13 +92,19 @@ class StudyState:
 class SweepState:
     """Everything that events have said."""
 
-    def __init__(self, objective: str) -> None:
-        self._objective = objective
+    def __init__(self, objectives: Sequence[str]) -> None:
+        self._objectives = tuple(objectives)
         self.header: dict[str, Any] = {}
         self.studies: dict[str, StudyState] = {}
         self.trials: dict[str, TrialState] = {}
         self.runs: dict[str, RunState] = {}
         self.tracking_id: str | None = None
+        self.made: Counter[str] = Counter()
+        """Trials ever made under the name of each study, those of earlier editions of the space included."""
+        self.warm: list[dict[str, Any]] = []
+        """What earlier sweeps had to tell, an event for each."""
+        self._provenances: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
+        """Each one once: a sweep has few, its runs are many."""
 
     def apply_all(self, events: Iterable[Event]) -> SweepState:
         for event in events:
@@ -99,7 +125,6 @@ class SweepState:
 
     def _on_suggestion(self, event: Event) -> None:
         study = self.study(event["study"])
-        study.suggestions += 1
         answered_by = event["answered_by"]
         study.answers[event["number"]] = answered_by or event["trial"]
         if answered_by is not None:
@@ -108,14 +133,42 @@ class SweepState:
                 self.trials[answered_by].twins.append(event["number"])
             return
         study.repeated = 0
-        keys = ("study", "number", "space", "entry", "architecture", "drawn", "configuration", "fingerprint")
+        keys = ("study", "number", "space", "entry", "architecture", "drawn", "configuration", "fingerprint", "task")
         trial = TrialState(event["trial"], *(event[key] for key in keys))
         self.trials[trial.id] = trial
+        self.made[study.name] += 1
+        self._enter(study, trial)
+        self._add_runs(trial, event["runs"])
+
+    def _enter(self, study: StudyState, trial: TrialState) -> None:
         study.trials.append(trial.id)
         study.by_fingerprint[trial.fingerprint] = trial.id
-        for run, seed in event["runs"].items():
-            self.runs[run] = RunState(run, trial.id, seed)
+
+    def _add_runs(self, trial: TrialState, runs: Mapping[str, int]) -> None:
+        for run, seed in runs.items():
+            self.runs[run] = RunState(run, trial.id, seed, curves={metric: {} for metric in self._objectives})
             trial.runs.append(run)
+
+    def _on_edit(self, event: Event) -> None:
+        """Another space: the trials that lie in it are taken over into its studies, the others are left out."""
+        self.studies = {}
+        for trial in self.trials.values():
+            trial.kept = trial.id in event["kept"]
+            trial.twins = []
+        for identity, home in event["kept"].items():
+            self._take_over(self.trials[identity], home)
+
+    def _take_over(self, trial: TrialState, home: Mapping[str, Any]) -> None:
+        study = self.study(home["study"])
+        trial.study, trial.space, trial.drawn, trial.number = study.name, home["space"], home["drawn"], len(study.trials)
+        study.answers[trial.number] = trial.id
+        self._enter(study, trial)
+        self._add_runs(trial, home["runs"])
+        trial.values = home["values"]
+        trial.outcome = None if home["runs"] else trial.outcome
+
+    def _on_warm_start(self, event: Event) -> None:
+        self.warm.append(dict(event))
 
     def _on_exhausted(self, event: Event) -> None:
         self.study(event["study"]).exhausted = True
@@ -124,6 +177,14 @@ class SweepState:
         """The first start of a run, or another one after an interruption."""
         run = self.runs[event["run"]]
         run.started, run.outcome = True, None
+        run.name = event.get("name", run.name)
+
+    def _on_begin(self, event: Event) -> None:
+        """A process took the run up."""
+        run = self.runs[event["run"]]
+        run.begins.append(event["continued_from"])
+        provenance = event["provenance"]
+        run.provenance = self._provenances.setdefault(tuple(provenance.items()), provenance)
 
     def _on_tracking(self, event: Event) -> None:
         if event["run"] is None:
@@ -132,24 +193,22 @@ class SweepState:
             self.runs[event["run"]].tracking_id = event["tracking_id"]
 
     def _on_result(self, event: Event) -> None:
-        run = self.runs[event["run"]]
-        run.progress = max(run.progress, event["progress"])
-        run.metrics.update(event["metrics"])
-        if event["progress"] and self._objective in event["metrics"]:
-            run.curve[event["progress"]] = event["metrics"][self._objective]
+        run, progress = self.runs[event["run"]], event["progress"]
+        run.progress = max(run.progress, progress)
+        # Read from JSON, each run would hold the names anew: more memory than its values.
+        run.metrics.update((sys.intern(metric), value) for metric, value in event["metrics"].items())
+        for metric, curve in run.curves.items():
+            if progress and metric in event["metrics"]:
+                curve[progress] = event["metrics"][metric]
 
     def _on_outcome(self, event: Event) -> None:
         self.runs[event["run"]].outcome = event["outcome"]
 
     def _on_trial_end(self, event: Event) -> None:
         trial = self.trials[event["trial"]]
-        trial.outcome, trial.value = event["outcome"], event["value"]
+        trial.outcome, trial.values = event["outcome"], event["values"]
 
     def _on_told(self, event: Event) -> None:
-        pass
+        """Concerns the study alone, as do the next ones."""
 
-    def _on_end(self, event: Event) -> None:
-        pass
-
-    def _on_resume(self, event: Event) -> None:
-        pass
+    _on_end = _on_resume = _on_warning = _on_told

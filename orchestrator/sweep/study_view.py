@@ -41,7 +41,8 @@ class StudyView:
         storage = optuna.storages.RDBStorage(f"sqlite:///{self._path}")
         for name, study in self._studies.items():
             source = study.optuna_study
-            view = optuna.create_study(storage=storage, study_name=name, direction=source.direction, load_if_exists=True)
+            directions = source.directions
+            view = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
             for trial in source.get_trials(deepcopy=False, states=_FINISHED):
                 if trial.number not in self._written[name]:
                     view.add_trial(trial)

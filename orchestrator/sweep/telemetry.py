@@ -1,51 +1,38 @@
-"""How a sweep appears in MLflow: one parent run, a child for each run, self-sufficient tags."""
+"""How a sweep appears in MLflow: one parent run, a child for each run, self-sufficient tags.
+
+MLflow is a projection of the record: every event is told by the same rule when it happens and when it is told again, with the
+time of the event, so that telling twice changes nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from orchestrator.document import SearchSpaceError
 from orchestrator.outcome import OUTCOMES
+from orchestrator.space.reading import read_search_space_text
 from orchestrator.space.specification import SweepSpecification
-from orchestrator.space.study_space import StudySpace
-from orchestrator.sweep.naming import compared_parameters, run_name
-from orchestrator.sweep.state import RunState, TrialState
+from orchestrator.sweep.state import Event, RunState, SweepState, TrialState
 from orchestrator.tracking import Tracker
+from trainables.redaction import redact
 
 PARENT = "sweep"
 
 
 class Telemetry(Protocol):
-    """What the controller tells of a sweep's progress; no call waits for a network."""
+    """Whoever is told of every event after it is recorded."""
 
-    def sweep_opened(self) -> None: ...
-
-    def run_started(self, trial: TrialState, run: RunState) -> None: ...
-
-    def run_resumed(self, trial: TrialState, run: RunState) -> None: ...
-
-    def run_reported(self, run: RunState, progress: int, metrics: Mapping[str, float]) -> None: ...
-
-    def run_ended(self, trial: TrialState, run: RunState, outcome: str, error: Mapping[str, str] | None) -> None: ...
-
-    def sweep_ended(self, status: str) -> None: ...
+    def tell(self, event: Event, state: SweepState, position: int) -> None:
+        """``state`` has the event in it already; ``position`` is its number in the record, from 1."""
+        ...
 
 
 class NoTelemetry:
     """Says nothing; for tests and simulations."""
 
-    def sweep_opened(self) -> None: ...
-
-    def run_started(self, trial: TrialState, run: RunState) -> None: ...
-
-    def run_resumed(self, trial: TrialState, run: RunState) -> None: ...
-
-    def run_reported(self, run: RunState, progress: int, metrics: Mapping[str, float]) -> None: ...
-
-    def run_ended(self, trial: TrialState, run: RunState, outcome: str, error: Mapping[str, str] | None) -> None: ...
-
-    def sweep_ended(self, status: str) -> None: ...
+    def tell(self, event: Event, state: SweepState, position: int) -> None: ...
 
 
 class MlflowTelemetry:
@@ -56,32 +43,69 @@ class MlflowTelemetry:
         self.specification = specification
         self.identity = identity
         self.folder = folder
-        self._spaces = {space.name: space for space in specification.spaces}
 
     def key(self, run: str) -> str:
         return f"{self.identity}/{run}"
 
-    def sweep_opened(self) -> None:
-        specification = self.specification
-        tags = {"memsweep.sweep": specification.name, "memsweep.kind": "sweep", "memsweep.task": specification.task_type.name}
-        objective = specification.objective
+    def tell(self, event: Event, state: SweepState, position: int) -> None:
+        teller = getattr(self, f"_tell_{event['kind']}", None)
+        if teller is not None:
+            teller(event, state, round(event["time"] * 1000) if "time" in event else None)
+        self.tracker.note(position)
+
+    def tell_again(self, events: Sequence[Event]) -> None:
+        """Hands over what the record holds behind the last delivery, each event in the state of its time."""
+        delivered = self.tracker.delivered
+        if delivered >= len(events):
+            return
+        state = SweepState([objective.metric for objective in self.specification.objectives])
+        for position, event in enumerate(events, start=1):
+            state.apply(event)
+            if position > delivered:
+                self.tell(event, state, position)
+
+    def _tell_sweep(self, event: Event, state: SweepState, time_ms: int | None) -> None:
+        specification = self._as_begun(event)
+        tags = {"memsweep.sweep": self.specification.name, "memsweep.kind": "sweep", "memsweep.task": event["task"]}
+        objectives = [f"{objective.mode} {objective.metric}" for objective in specification.objectives]
         params = {
-            "task": specification.task_type.name,
-            "objective": f"{objective.mode} {objective.metric}",
+            "task": event["task"],
+            "objective": ", ".join(objectives),
             "sampler": specification.search.sampler,
             "scheduler": specification.scheduler.name,
             "seed": specification.search.seed,
         }
-        self.tracker.open_sweep(self.key(PARENT), specification.name, tags, params)
+        self._open_parent(tags, params, time_ms)
         self.tracker.log_artifact(self.key(PARENT), self.folder / "space.yaml")
 
-    def run_started(self, trial: TrialState, run: RunState) -> None:
-        space = self.space(trial)
-        seed = run.seed if self.specification.search.replicates > 1 else None
-        tags = {
+    def _tell_resume(self, event: Event, state: SweepState, time_ms: int | None) -> None:
+        self._open_parent({}, {}, time_ms)
+
+    def _open_parent(self, tags: Mapping[str, Any], params: Mapping[str, Any], time_ms: int | None) -> None:
+        name = redact(self.specification.name)
+        self.tracker.open_run(self.key(PARENT), name, _redacted(tags), _redacted(params), None, time_ms)
+
+    def _as_begun(self, event: Event) -> SweepSpecification:
+        """The space before any edit: MLflow refuses a param that changed."""
+        try:
+            return read_search_space_text(event["space"], str(self.folder / "space.yaml"))
+        except SearchSpaceError:  # written by a version that knew other fields
+            return self.specification
+
+    def _tell_edit(self, event: Event, state: SweepState, time_ms: int | None) -> None:
+        self._tell_resume(event, state, time_ms)
+        self.tracker.log_artifact(self.key(PARENT), self.folder / "space.yaml")
+
+    def _tell_start(self, event: Event, state: SweepState, time_ms: int | None) -> None:
+        run = state.runs[event["run"]]
+        tags, params = self._tags(state.trials[run.trial], run), event.get("params", {})
+        self.tracker.open_run(self.key(run.id), redact(run.name), _redacted(tags), _redacted(params), self.key(PARENT), time_ms)
+
+    def _tags(self, trial: TrialState, run: RunState) -> dict[str, Any]:
+        return {
             "memsweep.sweep": self.specification.name,
             "memsweep.kind": "run",
-            "memsweep.task": self.specification.task_type.name,
+            "memsweep.task": trial.task,
             "memsweep.study": trial.study,
             "memsweep.entry": trial.entry,
             "memsweep.architecture": trial.architecture,
@@ -89,31 +113,30 @@ class MlflowTelemetry:
             "memsweep.seed": run.seed,
             "memsweep.fingerprint": trial.fingerprint,
         }
-        params = {"entry": trial.entry, "architecture": trial.architecture, **compared_parameters(space, trial.configuration)}
-        name = run_name(space, trial.configuration, seed)
-        self.tracker.open_run(self.key(run.id), name, tags, params, self.key(PARENT))
 
-    def run_resumed(self, trial: TrialState, run: RunState) -> None:
-        """The same MLflow run goes on: opening finds it by its key."""
-        self.run_started(trial, run)
-        self.tracker.reopen_run(self.key(run.id))
+    def _tell_begin(self, event: Event, state: SweepState, time_ms: int | None) -> None:
+        tags = {f"memsweep.version.{name}": value for name, value in event["provenance"].items() if value}
+        self.tracker.set_tags(self.key(event["run"]), _redacted(tags))
 
-    def sweep_resumed(self) -> None:
-        self.sweep_opened()
-        self.tracker.reopen_run(self.key(PARENT))
+    def _tell_result(self, event: Event, state: SweepState, time_ms: int | None) -> None:
+        self.tracker.log_metrics(self.key(event["run"]), event["metrics"], event["progress"], time_ms)
 
-    def run_reported(self, run: RunState, progress: int, metrics: Mapping[str, float]) -> None:
-        self.tracker.log_metrics(self.key(run.id), metrics, progress)
+    def _tell_warning(self, event: Event, state: SweepState, time_ms: int | None) -> None:
+        self.tracker.set_tags(self.key(event["run"]), _redacted({"warning": event["message"]}))
 
-    def run_ended(self, trial: TrialState, run: RunState, outcome: str, error: Mapping[str, str] | None) -> None:
+    def _tell_outcome(self, event: Event, state: SweepState, time_ms: int | None) -> None:
+        outcome, error = event["outcome"], event["error"]
         tags = {"outcome": outcome}
         if error:
             tags |= {"error": f"{error['type']}: {error['message']}", "traceback": error["traceback"]}
-        self.tracker.set_tags(self.key(run.id), tags)
-        self.tracker.close_run(self.key(run.id), OUTCOMES[outcome].mlflow_status)  # type: ignore[arg-type]
+        self.tracker.set_tags(self.key(event["run"]), _redacted(tags))
+        self.tracker.close_run(self.key(event["run"]), OUTCOMES[outcome].mlflow_status, time_ms)  # type: ignore[arg-type]
 
-    def sweep_ended(self, status: str) -> None:
-        self.tracker.close_run(self.key(PARENT), status)  # type: ignore[arg-type]
+    def _tell_end(self, event: Event, state: SweepState, time_ms: int | None) -> None:
+        if (self.folder / "report" / "table.md").exists():
+            self.tracker.log_artifact(self.key(PARENT), self.folder / "report" / "table.md")
+        self.tracker.close_run(self.key(PARENT), "KILLED" if event["interrupted"] else "FINISHED", time_ms)
 
-    def space(self, trial: TrialState) -> StudySpace:
-        return self._spaces[trial.space]
+
+def _redacted(values: Mapping[str, Any]) -> dict[str, str]:
+    return {name: redact(str(value)) for name, value in values.items()}

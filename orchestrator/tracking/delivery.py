@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections import deque
 from pathlib import Path
 
 from orchestrator.tracking.operations import Operation, RunUpdate, merge
-from orchestrator.tracking.spool import SEGMENT_BYTES, Spool, read_segment
+from orchestrator.tracking.spool import SEGMENT_BYTES, Spool
 from orchestrator.tracking.store import MlflowStore
+from orchestrator.tracking.watermark import Watermark
+from trainables.redaction import redact
 
 BACK_OFF_LIMIT_S = 30.0
-_CREDENTIALS = re.compile(r"//[^/@\s]+@")
 
 
 class Delivery(threading.Thread):
@@ -25,16 +25,19 @@ class Delivery(threading.Thread):
     spool, so that an unreachable artifact store holds up no metric.
     """
 
-    def __init__(self, spool: Spool, store: MlflowStore, interval_s: float) -> None:
+    def __init__(self, spool: Spool, store: MlflowStore, interval_s: float, watermark: Watermark) -> None:
         super().__init__(name="memsweep-tracking", daemon=True)
         self.last_error: str | None = None
         self._spool = spool
         self._store = store
         self._interval_s = interval_s
+        self._watermark = watermark
         self._failures = 0
         self._stopping = False
         self._wake = threading.Event()
         self._attempted = threading.Condition()
+        self._begun = self._ended = 0
+        """Attempts."""
         self._taken: dict[Path, int] = {}
         self._updates: deque[RunUpdate] = deque()
         self._artifacts: deque[Operation] = deque()
@@ -45,8 +48,10 @@ class Delivery(threading.Thread):
             while not self._stopping:
                 self._wake.wait(self._delay_s())
                 self._wake.clear()
+                self._begun += 1
                 self._attempt()
                 with self._attempted:
+                    self._ended = self._begun
                     self._attempted.notify_all()
         finally:
             self._spool.close()
@@ -57,11 +62,17 @@ class Delivery(threading.Thread):
         self._wake.set()
 
     def flush(self, timeout_s: float) -> bool:
-        """Delivers at once, without waiting for the interval; whether nothing is left after at most ``timeout_s``."""
+        """Delivers at once, without waiting for the interval; whether nothing is left after at most ``timeout_s``.
+
+        Waits for one attempt even where nothing is spooled: it confirms that all events that were noted are in the store.
+        """
         deadline = time.monotonic() + timeout_s
+        next_attempt = self._begun + 1
         self._wake.set()
         with self._attempted:
-            while self._spool.pending and (remaining := deadline - time.monotonic()) > 0 and self.is_alive():
+            while (remaining := deadline - time.monotonic()) > 0 and self.is_alive():
+                if not self._spool.pending and self._ended >= next_attempt:
+                    break
                 self._attempted.wait(remaining)
         return self._spool.pending == 0
 
@@ -74,11 +85,14 @@ class Delivery(threading.Thread):
                 self._spool.synchronize()
                 self._deliver_taken()
             # Once an attempt: what is appended meanwhile waits for the next one, or a run would be told as often as it reports.
+            position = self._watermark.noted
             self._spool.rotate()
             self._take()
             while self._taken and not self._stopping:
                 self._deliver_taken()
                 self._take()
+            if not self._taken:
+                self._watermark.confirm(position)
         except Exception as error:
             self._failures += 1
             self.last_error = describe(error)
@@ -93,7 +107,7 @@ class Delivery(threading.Thread):
         operations: list[Operation] = []
         taken_bytes = 0
         for path in self._spool.closed_segments():
-            segment = read_segment(path)
+            segment = self._spool.read(path)
             taken[path] = len(segment.operations)
             operations += segment.operations
             taken_bytes += path.stat().st_size
@@ -130,6 +144,5 @@ class Delivery(threading.Thread):
 
 
 def describe(error: Exception) -> str:
-    """One line on an error, without the user name and password that an address may carry."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return _CREDENTIALS.sub("//***@", text)[:1000]
+    """One line on an error, without secrets: its text may quote an address with its password."""
+    return redact(" ".join(str(error).split()) or type(error).__name__)[:1000]

@@ -11,6 +11,7 @@ import faulty
 import pytest
 
 from orchestrator.ray_executor.cluster import QUIET_ENVIRONMENT
+from orchestrator.ray_executor.security import closed_ray
 from orchestrator.tracking.store import set_client_environment
 from trainables.architecture import registered_architectures
 
@@ -23,9 +24,9 @@ SLOTS = 2
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
     """A local Ray of two slots; sweeps join it and leave it running."""
-    import ray
+    with pytest.MonkeyPatch.context() as patch, closed_ray():
+        import ray
 
-    with pytest.MonkeyPatch.context() as patch:
         for name, value in QUIET_ENVIRONMENT.items():
             patch.setenv(name, value)
         ray.init(

@@ -14,21 +14,27 @@ from torch import Tensor, nn
 from trainables.architecture import register_architecture, registered_architectures
 from trainables.architectures.gpt import Gpt, GptConfiguration
 from trainables.configuration import hyperparameter
+from trainables.training.worker import RunWorker
 
 NAME = "faulty"
-_CALL_THAT_FAILS = 3
-"""With two optimiser steps an epoch: the first of the second epoch, so that one result precedes every fault."""
+_CALL_THAT_FAILS = {"nan_first": 1, "nan_last": 6}
+"""With two optimiser steps an epoch and three epochs; where none is given it is ``_USUAL_CALL``."""
+_USUAL_CALL = 3
+"""The first of the second epoch, so that one result precedes the fault."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FaultyConfiguration(GptConfiguration):
-    fault: Literal["none", "nan", "exception", "memory", "dies_once", "dies"] = hyperparameter("none", "what goes wrong")
+    fault: Literal[
+        "none", "nan", "nan_first", "nan_last", "inf", "exception", "memory", "memory_real", "memory_grows", "dies_once", "dies",
+        "stops_once", "stops", "leaks", "dies_afterwards",
+    ] = hyperparameter("none", "what goes wrong")  # fmt: skip
     notes: str = hyperparameter("", "an existing folder where trainings and deaths are noted; empty for none")
     ballast_mib: int = hyperparameter(0, "resident memory held beside the parameters, in MiB", minimum=0)
 
 
 class Faulty(Gpt):
-    """The architecture gpt, with one fault in the second epoch."""
+    """The architecture gpt, with one fault, usually in the second epoch."""
 
     def __init__(self, model: FaultyConfiguration, task: Any) -> None:
         super().__init__(model, task)
@@ -43,7 +49,8 @@ class Faulty(Gpt):
         self.training_calls += 1
         if self.training_calls == 1:
             self._note()
-        return self._fail(states) if self.training_calls == _CALL_THAT_FAILS else states
+        fails = self.training_calls == _CALL_THAT_FAILS.get(self.model.fault, _USUAL_CALL)
+        return self._fail(states) if fails else states
 
     def _note(self) -> None:
         """Tells that training began; a build alone says nothing, since Tune builds a run twice when a free process overtakes."""
@@ -53,20 +60,41 @@ class Faulty(Gpt):
 
     def _fail(self, states: Tensor) -> Tensor:
         match self.model.fault:
-            case "nan":
+            case "nan" | "nan_first" | "nan_last":
                 return states * float("nan")
+            case "inf":
+                return states * float("inf")
             case "exception":
                 raise KeyError("a bug in a trial")
             case "memory":
                 raise MemoryError("no memory left")
-            case "dies_once":
-                death = Path(self.model.notes) / "death"
-                if not death.exists():
-                    death.touch()
-                    os.kill(os.getpid(), signal.SIGKILL)
+            case "memory_real":
+                torch.empty(2**60, dtype=torch.uint8)
+            case "memory_grows":
+                self._grow()
+            case "dies_once" | "stops_once":
+                self._end_process_once()
             case "dies":
                 os._exit(1)
+            case "leaks":
+                setattr(RunWorker, "is_clean", False)  # noqa: B010
+            case "dies_afterwards":
+                setattr(RunWorker, "stop", lambda worker: os._exit(1))  # noqa: B010
+            case "stops":
+                os.kill(os.getpid(), signal.SIGSTOP)
         return states
+
+    def _end_process_once(self) -> None:
+        end = Path(self.model.notes) / f"end_of_{self.model.fault}"
+        if not end.exists():
+            end.touch()
+            os.kill(os.getpid(), signal.SIGKILL if self.model.fault == "dies_once" else signal.SIGSTOP)
+
+    def _grow(self) -> None:
+        """Takes memory, 64 MiB at a time, until somebody ends the process."""
+        held = []
+        while True:
+            held.append(torch.ones(2**24))
 
 
 def register() -> None:

@@ -53,3 +53,20 @@ def small_runs_after_big_ones(notes: Path) -> int:
     trainings = [line.split() for line in (notes / "trainings").read_text().splitlines()]
     ballasts = {process: [int(mib) for pid, _, mib in trainings if pid == process] for process, _, _ in trainings}
     return sum(bool(first and not second) for seen in ballasts.values() for first, second in itertools.pairwise(seen))
+
+
+@pytest.mark.parametrize("fault", ["leaks", "dies_afterwards"])
+def test_a_process_that_cannot_take_another_run_costs_none(ray_session: None, faults: None, fault: str, tmp_path: Path) -> None:
+    """It left something on its device and ends, or dies while it is given the next run: that run gets another process."""
+    document = small_space(
+        name="unclean",
+        architectures={"faulty": {"notes": str(tmp_path), "fault": fault}},
+        model={"dim": 8, "n_layers": 1, "n_heads": 1, "dk": 8, "dv": 8},
+        training={"batch_size": 32, "lr": {"choice": [0.001, 0.002, 0.003, 0.004, 0.005, 0.006]}, "epochs": 2},
+        constraints=None,
+        search={"sampler": "grid"},
+    )
+    data = run_sweep(tmp_path, document).data
+    assert [run.outcome for run in data.state.runs.values()] == ["completed"] * 6
+    trainings = (tmp_path / "trainings").read_text().splitlines()
+    assert len(trainings) == len({line.split()[0] for line in trainings}) == 6, "each in a process of its own"

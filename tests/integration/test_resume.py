@@ -18,6 +18,17 @@ from orchestrator.record import Journal, JournalInUse, read_journal
 from orchestrator.sweep.folder import SweepFolder
 
 EPOCHS = 12
+HEADER = {
+    "kind": "sweep",
+    "format": 1,
+    "name": "small",
+    "identity": "abc",
+    "version": "0",
+    "task": "mqar",
+    "space": "",
+    "own_tracking": False,
+}
+"""The least that a record begins with."""
 
 
 def killed_sweep(storage: Path) -> SweepFolder:
@@ -89,7 +100,7 @@ def test_a_second_driver_is_refused(tmp_path: Path) -> None:
     folder = SweepFolder(tmp_path / "small")
     folder.path.mkdir()
     with Journal(folder.record) as journal:
-        journal.append({"kind": "sweep"})
+        journal.append(HEADER)
         with pytest.raises(JournalInUse, match="another driver is at work"):
             resume(folder, None, LaunchOptions(tmp_path, "small"), SweepObserver())
 
@@ -98,7 +109,7 @@ def test_a_sweep_tracked_elsewhere_asks_for_its_uri(tmp_path: Path) -> None:
     folder = SweepFolder(tmp_path / "small")
     folder.path.mkdir()
     with Journal(folder.record) as journal:
-        journal.append({"kind": "sweep", "own_tracking": True})
+        journal.append(HEADER | {"own_tracking": True})
     with pytest.raises(TrackingElsewhere, match="--tracking-uri"):
         resume(folder, None, LaunchOptions(tmp_path, "small"), SweepObserver())
     with Journal(folder.record):

@@ -10,10 +10,11 @@ from typing import Any
 
 from search_space_text import specified
 
-from orchestrator.record import Journal, read_journal
+from orchestrator.record import Journal, checked_events
+from orchestrator.record.validation import RECORD_FORMAT
 from orchestrator.sweep.controller import SweepController
 from orchestrator.sweep.folder import SweepFolder
-from orchestrator.sweep.telemetry import NoTelemetry
+from orchestrator.sweep.telemetry import NoTelemetry, Telemetry
 from trainables.training.request import RunRequest
 
 SPACE = """
@@ -103,11 +104,11 @@ class KillableJournal(Journal):
         super().__init__(path)
         self.events_left = events_left
 
-    def append(self, event: Any, durable: bool = False) -> None:
+    def append(self, event: Any, durable: bool = False) -> int:
         if self.events_left <= 0:
             raise Killed
         self.events_left -= 1
-        super().append(event, durable)
+        return super().append(event, durable)
 
 
 _LIVES: dict[Path, Journal] = {}
@@ -118,19 +119,27 @@ class Simulation:
     """One life of a driver: a controller on a folder, and workers that advance in turn."""
 
     def __init__(
-        self, text: str, path: Path, scripts: Scripts = by_structure, concurrency: int = 1, events_left: float = float("inf")
+        self,
+        text: str,
+        path: Path,
+        scripts: Scripts = by_structure,
+        concurrency: int = 1,
+        events_left: float = float("inf"),
+        telemetry: Telemetry | None = None,
     ) -> None:
         self.folder = SweepFolder(path)
         path.mkdir(parents=True, exist_ok=True)
         if path in _LIVES:
             _LIVES.pop(path).close()
-        events = read_journal(self.folder.record) if self.folder.record.exists() else []
+        if not self.folder.record.exists():
+            begin_record(self.folder, text)
+        events = checked_events(self.folder.record)
         self.journal = _LIVES[path] = KillableJournal(self.folder.record, events_left)
         self.scripts = scripts
         self.concurrency = concurrency
         self.active: list[PretendedRun] = []
         self.controller = SweepController(
-            specified(text), self.folder, self.journal, NoTelemetry(), events=events, clock=lambda: 0.0
+            specified(text), self.folder, self.journal, telemetry or NoTelemetry(), events=events, clock=lambda: 0.0
         )
 
     def run(self, steps: float = float("inf")) -> SweepController:
@@ -155,7 +164,14 @@ class Simulation:
             self.active.append(PretendedRun(request, self.scripts(request), checkpoint))
 
     def events(self) -> list[dict[str, Any]]:
-        return read_journal(self.folder.record)
+        return checked_events(self.folder.record)
+
+
+def begin_record(folder: SweepFolder, text: str) -> None:
+    """What ``memsweep run`` writes before anything runs."""
+    header = {"kind": "sweep", "format": RECORD_FORMAT, "name": "s", "identity": "abc", "version": "0", "task": "mqar"}
+    with Journal(folder.record) as journal:
+        journal.append(header | {"space": text, "own_tracking": False, "time": 0.0})
 
 
 def scripted(scripts: Iterable[Script]) -> Scripts:

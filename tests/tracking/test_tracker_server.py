@@ -75,7 +75,7 @@ def test_more_than_mlflow_takes_at_once_is_split(
     proxy: Proxy, through_proxy: StoreLocation, client: MlflowClient, tracker_on: TrackerFactory
 ) -> None:
     tracker = tracker_on(through_proxy)
-    tracker.open_sweep("s", "n", {f"tag{i}": i for i in range(120)}, {f"param{i}": i for i in range(120)})
+    tracker.open_run("s", "n", {f"tag{i}": i for i in range(120)}, {f"param{i}": i for i in range(120)})
     for step in range(1, 1201):
         tracker.log_metrics("s", {"a": step, "b": step}, step)
     assert tracker.flush(60) and tracker.rejected == 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import threading
 import time
@@ -25,6 +27,8 @@ from tracked_sweep import (
 )
 
 from orchestrator.tracking import StoreLocation, Tracker
+from orchestrator.tracking.spool import Spool
+from orchestrator.tracking.watermark import Watermark
 
 TrackerFactory = Callable[..., Tracker]
 
@@ -77,7 +81,6 @@ def test_a_resumed_run_goes_on_in_its_own_mlflow_run(
     assert runs_of(client, "experiment")["s/1"].info.status == "KILLED"
     second = tracker_on(location)
     open_child(second, "s", "1")
-    second.reopen_run("s/1")
     assert second.flush(60)
     assert runs_of(client, "experiment")["s/1"].info.status == "RUNNING"
     log_steps(second, "s/1", 4, 5)
@@ -104,7 +107,7 @@ def test_a_refused_value_costs_no_other(
     tracker = tracker_on(location)
     open_sweep(tracker, "s")
     assert tracker.flush(60)
-    tracker.open_sweep("s", "renamed", {}, {"trials": 9, "new": 1})
+    tracker.open_run("s", "renamed", {}, {"trials": 9, "new": 1})
     tracker.log_metrics("s", {"good": 1.0, "bad name!": 2.0, "also good": 3.0}, 1)
     tracker.log_artifact("s", tmp_path / "no such file")
     assert tracker.flush(60)
@@ -222,3 +225,37 @@ def test_calls_are_short_while_the_thread_delivers(
 def test_a_run_key_that_no_filter_can_hold_is_refused(location: StoreLocation, tracker_on: TrackerFactory, key: str) -> None:
     with pytest.raises(ValueError, match="run key"):
         tracker_on(location).close_run(key, "FINISHED")
+
+
+def test_the_position_of_the_record_is_confirmed_when_all_before_it_is_delivered(
+    location: StoreLocation, tracker_on: TrackerFactory, tmp_path: Path
+) -> None:
+    tracker = tracker_on(location)
+    open_sweep(tracker, "s")
+    tracker.note(1)
+    assert tracker.delivered == 0
+    assert tracker.close(60) and tracker.delivered == 1
+    assert tracker_on(location).delivered == 1
+    elsewhere = Watermark(tmp_path / "spool" / "delivered", "sqlite:///other.db")
+    assert elsewhere.confirmed == 0, "another store has nothing yet"
+
+
+def test_what_the_disk_did_not_take_is_never_confirmed(
+    location: StoreLocation, tracker_on: TrackerFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker = tracker_on(location)
+    open_sweep(tracker, "s")
+    tracker.note(1)
+    assert tracker.flush(60)
+    with monkeypatch.context() as full:
+        full.setattr(Spool, "append", _no_space)
+        log_steps(tracker, "s", 1, 1)
+    tracker.note(2)
+    log_steps(tracker, "s", 2, 2)
+    tracker.note(3)
+    assert tracker.close(60)
+    assert (tracker.lost, tracker.delivered) == (1, 1)
+
+
+def _no_space(spool: Spool, operation: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from orchestrator.tracking.operations import Operation, decode, encode, merge
 from orchestrator.tracking.spool import SEGMENT_BYTES, Spool, SpoolInUseError, read_segment
 
+TEXTS = st.text(st.characters(codec="utf-8"))
 OPERATIONS = st.builds(
     Operation,
-    kind=st.just("metrics"),
-    run=st.text(),
+    kind=st.just("tags"),
+    run=st.from_regex(r"[A-Za-z0-9._:/@+-]{1,250}", fullmatch=True),
     timestamp_ms=st.integers(0, 2**53),
-    payload=st.dictionaries(st.text(), st.floats(allow_nan=False, allow_infinity=False) | st.text(), max_size=3),
+    payload=st.fixed_dictionaries({"tags": st.dictionaries(TEXTS, TEXTS, max_size=3)}),
 )
 
 

@@ -17,7 +17,7 @@ STATUSES = {"1": "FINISHED", "2": "FAILED", "3": "KILLED"}
 
 
 def open_sweep(tracker: Tracker, sweep: str) -> None:
-    tracker.open_sweep(sweep, "my sweep", {"memsweep.sweep": sweep}, {"trials": 3})
+    tracker.open_run(sweep, "my sweep", {"memsweep.sweep": sweep}, {"trials": 3})
 
 
 def open_child(tracker: Tracker, sweep: str, child: str) -> None:

@@ -1,0 +1,45 @@
+"""``memsweep sync``: delivers to MLflow what an earlier process could not, from the record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator.launch.conduct import OpenSweep, refuse_tracking_elsewhere, tracked
+from orchestrator.record import Journal, checked_events
+from orchestrator.sweep.folder import SweepFolder
+from orchestrator.sweep.recorded_space import recorded_specification, restore_copy
+
+DELIVERY_PATIENCE_S = 60.0
+"""How long it tries to reach the tracker."""
+
+
+@dataclass(frozen=True)
+class SyncResult:
+    """What came of it."""
+
+    undelivered: int
+    """Events of the record that are not in MLflow."""
+    rejected: int
+    """Values that the store refuses for good; they stand in ``spool/rejected.jsonl``."""
+    error: str | None
+
+
+def synchronize(folder: SweepFolder, tracking_uri: str | None, everything: bool = False) -> SyncResult:
+    """Hands over what lies behind the last delivery, or ``everything`` (after a store was lost), and waits for it.
+
+    Raises:
+        JournalInUse: a driver is at work on the sweep and delivers itself.
+        TrackingElsewhere: it was tracked at a URI that is not given now.
+        JournalError: the record is damaged.
+    """
+    with Journal(folder.record) as journal:
+        events = checked_events(folder.record)
+        refuse_tracking_elsewhere(folder, events[0], tracking_uri)
+        if not folder.space.exists():  # it is uploaded
+            restore_copy(folder, events)
+        sweep = OpenSweep(recorded_specification(folder, events), folder, journal, events)
+        with tracked(sweep, tracking_uri, everything) as telemetry:
+            tracker, total = telemetry.tracker, len(events)
+            tracker.close(DELIVERY_PATIENCE_S)
+            undelivered = max(tracker.pending, total - tracker.delivered)
+            return SyncResult(undelivered, tracker.rejected, tracker.last_error)

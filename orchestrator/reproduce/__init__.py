@@ -1,0 +1,1 @@
+"""Runs one recorded trial again, from its own record alone, and compares what comes out."""

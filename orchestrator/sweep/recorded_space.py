@@ -1,0 +1,72 @@
+"""The search space of a sweep, as its record holds it; ``space.yaml`` in its folder is a copy to read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from orchestrator.space.reading import read_search_space_text
+from orchestrator.space.specification import SweepSpecification, renamed
+from orchestrator.sweep.folder import SweepFolder
+
+Events = Sequence[Mapping[str, Any]]
+
+
+class SpaceChangedByHand(Exception):
+    """The copy of the search space in a sweep's folder is not what the record says."""
+
+
+def space_as_run(specification: SweepSpecification) -> str:
+    """The text of a search space, or, where it was changed on the command line, what it came to."""
+    if specification.changed:
+        return yaml.safe_dump(dict(specification.document), sort_keys=False, allow_unicode=True)
+    return specification.source.text
+
+
+def write_space(folder: SweepFolder, text: str) -> None:
+    """Writes ``space.yaml``, whole or not at all."""
+    partial = folder.space.with_suffix(".partial")
+    partial.write_text(text)
+    os.replace(partial, folder.space)
+
+
+def recorded_specification(folder: SweepFolder, events: Events, trials: int | None = None) -> SweepSpecification:
+    """The sweep as it was run or edited last, with ``trials`` (else the last total given) of each study."""
+    total = trials or last_total(events)
+    overrides = [f"search.trials={total}"] if total else []
+    return renamed(read_search_space_text(_editions(events)[-1], str(folder.space), overrides), events[0]["name"])
+
+
+def restore_copy(folder: SweepFolder, events: Events) -> None:
+    """Makes ``space.yaml`` the recorded space where a crash left an earlier edition of it, or none.
+
+    Raises:
+        SpaceChangedByHand: it was edited in place; such an edit must be told, so that it can be recorded.
+    """
+    editions = _editions(events)
+    found = folder.space.read_text() if folder.space.exists() else None
+    if found not in (None, *editions):
+        raise SpaceChangedByHand(
+            f"{folder.space} is not the space that the record holds: copy it elsewhere and give the copy as "
+            f"`memsweep resume {folder.path} --space COPY.yaml`; deleting it restores the recorded one"
+        )
+    if found != editions[-1]:
+        write_space(folder, editions[-1])
+
+
+def last_total(events: Events) -> int | None:
+    """The total of trials that the latest resumption or edit gave, if any since the last edit."""
+    total = None
+    for event in events:
+        if event["kind"] == "edit":
+            total = event["trials"]
+        elif event["kind"] == "resume":
+            total = event["trials"] or total
+    return total
+
+
+def _editions(events: Events) -> list[str]:
+    return [event["space"] for event in events if event["kind"] in ("sweep", "edit")]

@@ -1,0 +1,185 @@
+"""What becomes of runs whose processes die, with a controller that only takes notes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.ray_executor.bridge import PROCESSES_LOST_BEFORE_A_BEGIN, RESTARTS_AFTER_DEATH, Bridge
+from orchestrator.ray_executor.interruption import Interruption
+from orchestrator.ray_executor.silence import Attendance
+from trainables.heartbeat import Sender
+from trainables.ray_trainable import PAYLOAD
+from trainables.training.request import RunRequest
+
+DIED = "The actor died.\nWorker exit type: SYSTEM_ERROR Worker exit detail: Worker exits with an exit code 3."
+REPLACED = "Worker exit type: INTENDED_USER_EXIT Worker exit detail: exit_actor() is called."
+NODE = "a1" * 28
+MEMORY = f"worker(s) were killed due to the node running low on memory (ID: {NODE})\nSelected to kill: (Actor(c): x, pid=17)"
+
+
+class Notes:
+    """In place of a controller: hands out runs ``r0``, ``r1`` … and notes what it is told."""
+
+    def __init__(self, runs: int) -> None:
+        self.waiting = [f"r{i}" for i in range(runs)]
+        self.lost: list[tuple[str, str, str]] = []
+        self.outcomes: dict[str, str] = {}
+
+    def next_run(self) -> RunRequest | None:
+        return RunRequest(run=self.waiting.pop(0), architecture="gpt", task="mqar", artifacts=Path()) if self.waiting else None
+
+    def on_result(self, run: str, payload: dict[str, Any]) -> bool:
+        if payload["progress"] < 0:
+            raise OSError("no space left on device")
+        return payload["outcome"] is None
+
+    def on_lost(self, run: str, reason: str, outcome: str = "failed") -> None:
+        self.lost.append((run, outcome, reason))
+
+
+class Nobody:
+    """In place of the watch: nobody was silent."""
+
+    watching = type("Watching", (), {"to_dict": staticmethod(dict)})
+
+    def __init__(self) -> None:
+        self.silent: dict[str, float] = {}
+
+    def take_kill(self, run: str) -> float | None:
+        return self.silent.pop(run, None)
+
+    def forget(self, run: str) -> None: ...
+
+    def senders(self) -> dict[str, Sender]:
+        return {"r0": Sender(NODE, 17, "1"), "r1": Sender(NODE, 18, "1")}
+
+
+def bridge_of(runs: int) -> tuple[Bridge, Notes, Nobody]:
+    notes, watch = Notes(runs), Nobody()
+    bridge = Bridge(notes, 1.0, Interruption(), Attendance(), watch)  # type: ignore[arg-type]
+    return bridge, notes, watch
+
+
+def handed(bridge: Bridge, trial: str) -> Any:
+    suggested = bridge.suggest(trial)
+    bridge.begin(trial)
+    return suggested["request"]["run"] if isinstance(suggested, dict) else suggested
+
+
+def result(bridge: Bridge, run: str, progress: int = 1, outcome: str | None = None) -> bool:
+    return bridge.result({PAYLOAD: json.dumps({"run": run, "progress": progress, "outcome": outcome})})
+
+
+def die(bridge: Bridge, trial: str, text: str) -> None:
+    bridge.note_error(trial, text)
+    bridge.ended(trial, error=True)
+
+
+def test_a_death_hands_the_run_out_again_three_times() -> None:
+    bridge, notes, _ = bridge_of(1)
+    for life in range(RESTARTS_AFTER_DEATH + 1):
+        assert handed(bridge, f"t{life}") == "r0" and not notes.lost
+        die(bridge, f"t{life}", DIED)
+    ((run, outcome, reason),) = notes.lost
+    assert (run, outcome) == ("r0", "failed") and "died 4 times" in reason and "exit code 3" in reason
+    assert handed(bridge, "t9") == "finished"
+
+
+def test_while_a_run_is_in_flight_the_search_is_not_over() -> None:
+    bridge, _, _ = bridge_of(1)
+    assert handed(bridge, "t0") == "r0"
+    assert handed(bridge, "t1") is None
+    assert not result(bridge, "r0", outcome="completed")
+    bridge.ended("t0", error=False)
+    assert handed(bridge, "t2") == "finished"
+
+
+def test_a_process_that_is_replaced_costs_no_life() -> None:
+    bridge, notes, _ = bridge_of(1)
+    for life in range(10):
+        assert handed(bridge, f"t{life}") == "r0"
+        die(bridge, f"t{life}", REPLACED)
+    assert handed(bridge, "t10") == "r0" and not notes.lost
+
+
+def test_a_process_that_dies_before_it_takes_the_run_costs_no_life_of_it_but_not_for_ever() -> None:
+    bridge, notes, _ = bridge_of(1)
+    for attempt in range(PROCESSES_LOST_BEFORE_A_BEGIN):
+        assert bridge.suggest(f"t{attempt}") and not notes.lost
+        die(bridge, f"t{attempt}", DIED)
+    ((run, outcome, reason),) = notes.lost
+    assert (run, outcome) == ("r0", "failed") and "before they took the run" in reason
+
+
+def test_a_process_that_was_killed_for_memory_is_not_started_again() -> None:
+    bridge, notes, _ = bridge_of(1)
+    handed(bridge, "t0")
+    die(bridge, "t0", MEMORY)
+    assert [(run, outcome) for run, outcome, _ in notes.lost] == [("r0", "oom")]
+    assert handed(bridge, "t1") == "finished"
+
+
+def test_when_tune_falls_over_a_memory_kill_the_victim_is_told_and_the_others_go_on() -> None:
+    bridge, notes, _ = bridge_of(2)
+    assert (handed(bridge, "t0"), handed(bridge, "t1")) == ("r0", "r1")
+    bridge.fell(RuntimeError(f"Caught unexpected exception: {MEMORY}"))
+    assert [(run, outcome) for run, outcome, _ in notes.lost] == [("r0", "oom")]
+    assert handed(bridge, "t2") == "r1"
+
+
+def test_when_tune_falls_for_an_unknown_reason_every_run_in_flight_loses_a_life() -> None:
+    bridge, notes, _ = bridge_of(2)
+    for life in range(RESTARTS_AFTER_DEATH + 1):
+        assert {handed(bridge, f"t{life}"), handed(bridge, f"u{life}")} == {"r0", "r1"}
+        bridge.fell(RuntimeError("who knows"))
+    assert {(run, outcome) for run, outcome, _ in notes.lost} == {("r0", "failed"), ("r1", "failed")}
+    assert handed(bridge, "t9") == "finished"
+
+
+def test_a_stall_is_named_as_the_reason() -> None:
+    bridge, notes, watch = bridge_of(1)
+    for life in range(RESTARTS_AFTER_DEATH + 1):
+        handed(bridge, f"t{life}")
+        watch.silent["r0"] = 12.0
+        die(bridge, f"t{life}", DIED)
+    assert "silent for 12 s" in notes.lost[0][2]
+
+
+def test_the_death_of_a_process_whose_run_is_over_is_no_news() -> None:
+    bridge, notes, _ = bridge_of(1)
+    handed(bridge, "t0")
+    result(bridge, "r0", outcome="completed")
+    die(bridge, "t0", DIED)
+    assert not notes.lost and handed(bridge, "t1") == "finished"
+
+
+def test_after_ctrl_c_results_are_taken_nothing_starts_and_no_run_is_lost() -> None:
+    bridge, notes, _ = bridge_of(3)
+    assert (handed(bridge, "t0"), handed(bridge, "t1")) == ("r0", "r1")
+    bridge.interruption.requested = True
+    assert not result(bridge, "r0")
+    bridge.ended("t0", error=False)
+    die(bridge, "t1", DIED)
+    assert handed(bridge, "t2") == "finished"
+    assert not notes.lost and notes.waiting == ["r2"]
+
+
+def test_what_the_controller_raises_is_kept_as_it_is() -> None:
+    bridge, _, _ = bridge_of(1)
+    handed(bridge, "t0")
+    with pytest.raises(OSError, match="no space left"):
+        result(bridge, "r0", progress=-1)
+    assert isinstance(bridge.error, OSError)
+
+
+def test_only_runs_at_work_are_expected_to_give_signs_of_life() -> None:
+    bridge, _, _ = bridge_of(1)
+    handed(bridge, "t0")
+    assert bridge.attendance.expected().keys() == {"r0"}
+    assert result(bridge, "r0") and bridge.attendance.expected().keys() == {"r0"}
+    result(bridge, "r0", outcome="completed")
+    assert not bridge.attendance.expected()
