@@ -22,12 +22,17 @@ from trainables.training.worker import RunWorker
 
 PAYLOAD = "memsweep"
 """The key of a result under which the payload stands."""
+CONFIGURATION = "run"
+"""The key of Tune's configuration under which ours stands, as one JSON text: Tune keeps every value of a configuration several
+times over, and a history of each number."""
 _CHECKPOINT_FILE = "session.pt"
 
 
 class SweepTrainable(Trainable):
-    """One run after another. ``config``: ``request`` (:meth:`RunRequest.to_dict`), ``cpus``, and ``watching`` (``register``: the
-    name of the actor that takes beats, ``interval_s``) where somebody watches.
+    """One run after another.
+
+    ``config`` holds under :data:`CONFIGURATION` the JSON text of ``request`` (:meth:`RunRequest.to_dict`), ``cpus``, and
+    ``watching`` (``register``: the name of the actor that takes beats, ``interval_s``) where somebody watches.
 
     A step returns ``{"memsweep": payload as JSON}`` and raises nothing: Tune cannot tell a bug in a trial from the death of a
     worker, so that every exception is a result here. It never says ``done``: whoever schedules ends a run by its payload's
@@ -38,9 +43,10 @@ class SweepTrainable(Trainable):
         """Makes the process ready; the run itself begins with its first step, as Tune may set up a run in two processes and
         step it in the one that was ready first."""
         registry.architectures()
-        self._heartbeat = _heartbeat(config.get("watching"))
+        ours = json.loads(config.get(CONFIGURATION, "{}"))
+        self._heartbeat = _heartbeat(ours.get("watching"))
         self._worker = RunWorker(assigned_device(), beat=self._heartbeat.beat)
-        self._waiting: dict[str, Any] | None = config
+        self._waiting: dict[str, Any] | None = ours
         _freeze()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -52,7 +58,7 @@ class SweepTrainable(Trainable):
         self._leave()
         if not self._worker.is_clean:
             ray.actor.exit_actor()
-        self._waiting = new_config
+        self._waiting = json.loads(new_config.get(CONFIGURATION, "{}"))
         _freeze()
         return True
 

@@ -10,6 +10,7 @@ import typer
 from orchestrator.command_line import catalogue_commands, reproduce_command, space_commands, sweep_commands
 from orchestrator.command_line.errors import DONE, WRONG_INPUT, user_errors
 from orchestrator.document import SearchSpaceError
+from orchestrator.ray_executor.versions import refuse_old_libraries
 
 
 def build_app() -> typer.Typer:
@@ -33,6 +34,7 @@ def build_app() -> typer.Typer:
 def run(arguments: Sequence[str]) -> int:
     """Runs a command and returns its exit status: 0 done, 1 no success, 2 wrong input, 130 interrupted."""
     try:
+        refuse_old_libraries()
         build_app()(list(arguments))
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else DONE

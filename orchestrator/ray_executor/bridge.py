@@ -18,7 +18,7 @@ from orchestrator.ray_executor.interruption import Interruption
 from orchestrator.ray_executor.silence import Attendance
 from orchestrator.ray_executor.watch import StallWatch
 from orchestrator.sweep.controller import SweepController
-from trainables.ray_trainable import PAYLOAD
+from trainables.ray_trainable import CONFIGURATION, PAYLOAD
 from trainables.training.request import RunRequest
 
 RESTARTS_AFTER_DEATH = 3
@@ -89,7 +89,8 @@ class Bridge:
             return "finished" if self.interruption.requested or not self.in_flight else None
         self._runs[tune_trial] = request
         self.attendance.speak(request.run)
-        return {"request": request.to_dict(), "cpus": self._cpus, "watching": self._watch.watching.to_dict()}
+        configuration = {"request": request.to_dict(), "cpus": self._cpus, "watching": self._watch.watching.to_dict()}
+        return {CONFIGURATION: json.dumps(configuration)}
 
     @_hook
     def result(self, result: dict[str, Any]) -> bool:

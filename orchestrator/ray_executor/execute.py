@@ -15,6 +15,8 @@ from orchestrator.sweep.controller import SweepController
 if TYPE_CHECKING:
     from orchestrator.ray_executor.bridge import Bridge
 
+RUNS_IN_A_TUNE_RUN = 500
+"""Tune keeps everything of each of its trials for as long as it runs; so many later it starts afresh."""
 FALLS_WITHOUT_A_RESULT = 3
 """So many Tune runs in a row may fall before one result has come; then something is wrong that another one does not cure."""
 
@@ -49,7 +51,9 @@ def _run_tune_until_done(bridge: Bridge, allocation: Allocation, tune_folder: Pa
     while not bridge.interruption.requested:
         try:
             _run_tune(bridge, allocation, tune_folder)
-            return
+            if not bridge.in_flight and bridge.controller.is_over:
+                return
+            bridge.fell(RuntimeError("Tune ended without a word about this run"))
         except Exception as crash:
             if bridge.error is not None:
                 raise bridge.error from None
@@ -70,7 +74,7 @@ def _run_tune(bridge: Bridge, allocation: Allocation, tune_folder: Path) -> None
         tune_config=tune.TuneConfig(
             search_alg=SweepSearcher(bridge),
             scheduler=SweepScheduler(bridge),
-            num_samples=-1,
+            num_samples=RUNS_IN_A_TUNE_RUN,
             max_concurrent_trials=allocation.concurrency,
             reuse_actors=True,
         ),

@@ -12,6 +12,7 @@ import os
 import threading
 import zlib
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
@@ -49,6 +50,8 @@ class Journal:
         self.path = path
         self._file = path.open("ab", buffering=0)
         self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="record")
+        self._synchronizing: Future[None] | None = None
         try:
             _claim(self._file.fileno(), path)
             self._count, self._size = _extent(path)
@@ -73,18 +76,31 @@ class Journal:
             os.fsync(self._file.fileno())
         return position
 
+    def synchronize_soon(self) -> None:
+        """Has a thread put on the disk what was written so far: a slow disk must not hold up whoever decides.
+
+        Raises:
+            OSError: the last attempt failed.
+        """
+        latest = self._synchronizing
+        if latest is not None and latest.done():
+            latest.result()
+        if latest is None or latest.done() or latest.running():
+            self._synchronizing = self._pool.submit(os.fsync, self._file.fileno())
+
     def _write(self, line: bytes) -> None:
         written = 0
         try:
             while written < len(line):
                 written += self._file.write(line[written:])
-        except OSError:
+        except OSError as error:
             os.truncate(self._file.fileno(), self._size)
-            raise
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
         self._size += written
 
     def close(self) -> None:
         if not self._file.closed:
+            self._pool.shutdown()
             os.fsync(self._file.fileno())
             self._file.close()
 

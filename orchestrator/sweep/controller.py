@@ -203,13 +203,13 @@ class SweepController:
 
     def _end_run(self, run: RunState, outcome: str, error: Mapping[str, str] | None) -> None:
         trial = self.state.trials[run.trial]
-        self._record({"kind": "outcome", "run": run.id, "outcome": outcome, "error": error}, durable=True)
+        self._record({"kind": "outcome", "run": run.id, "outcome": outcome, "error": error})
         if self._listener:
             self._listener(trial, run)
         self._end_trial_if_due(trial)
 
     def _interrupt_run(self, run: RunState) -> None:
-        self._record({"kind": "outcome", "run": run.id, "outcome": "interrupted", "error": None}, durable=True)
+        self._record({"kind": "outcome", "run": run.id, "outcome": "interrupted", "error": None})
 
     def _end_trial_if_due(self, trial: TrialState) -> None:
         runs = self.state.runs_of(trial.id)
@@ -233,9 +233,11 @@ class SweepController:
 
     # Events.
 
-    def _record(self, event: dict[str, Any], durable: bool = False) -> None:
+    def _record(self, event: dict[str, Any]) -> None:
         timed = event | {"time": round(self._clock(), 3)}
-        position = self._journal.append(timed, durable)
+        position = self._journal.append(timed)
+        if event["kind"] == "outcome":
+            self._journal.synchronize_soon()
         self._apply(timed)
         self.telemetry.tell(timed, self.state, position)
 

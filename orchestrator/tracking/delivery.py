@@ -74,6 +74,8 @@ class Delivery(threading.Thread):
                 if not self._spool.pending and self._ended >= next_attempt:
                     break
                 self._attempted.wait(remaining)
+        if self._spool.pending and self.last_error is None:
+            self.last_error = f"it has not taken all within {timeout_s:.0f} s"
         return self._spool.pending == 0
 
     def _delay_s(self) -> float:
@@ -98,7 +100,8 @@ class Delivery(threading.Thread):
             self.last_error = describe(error)
         else:
             self._failures = 0
-            self.last_error = None
+            if not self._taken:  # the attempt of a thread that was told to stop has delivered nothing
+                self.last_error = None
 
     def _take(self) -> None:
         if self._taken:

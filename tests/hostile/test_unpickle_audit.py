@@ -60,6 +60,43 @@ again = run_to(2, request)
 assert first[-1]["progress"] == 1 and again[-1]["progress"] > 1, (first, again)
 """
 
+_REPRODUCE = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {helpers!r})
+from in_process_sweep import FIRST, record_sweep
+from orchestrator.command_line.app import run
+folder = record_sweep(Path({folder!r}))
+found.clear()
+status = run(["reproduce", f"{{folder.path}}/trials/{{FIRST}}"])
+assert status == 0, status
+"""
+_RESUME = """
+import contextlib
+{imports}
+from orchestrator.launch import LaunchOptions, SweepObserver, go_on, resume
+from orchestrator.sweep.folder import SweepFolder
+from pathlib import Path
+
+class Loaded(Exception):
+    pass
+
+@contextlib.contextmanager
+def no_ray(address):
+    raise Loaded
+    yield
+
+go_on.ray_cluster = no_ray
+found.clear()
+folder = SweepFolder(Path({folder!r}))
+try:
+    resume(folder, None, LaunchOptions(folder.path.parent, folder.name), SweepObserver())
+except Loaded:
+    pass
+else:
+    raise AssertionError("it did not come as far as Ray")
+"""
+
 
 def sweep_folder(folder: Path) -> Path:
     """A small finished sweep, as it lies on the disk."""
@@ -87,10 +124,21 @@ def worker(folder: Path) -> str:
     return _WORKER.format(folder=str(folder), helpers=str(REPOSITORY / "tests" / "training"))
 
 
+def reproduction(folder: Path) -> str:
+    return _REPRODUCE.format(folder=str(folder), helpers=str(REPOSITORY / "tests" / "reproduce"))
+
+
+def resumption(folder: Path) -> str:
+    return _RESUME.format(folder=str(sweep_folder(folder / "sweep")), imports="")
+
+
 CASES: dict[str, Callable[[Path], str]] = {
     "check": command("check", "SPACE"),
     "plan": command("plan", "SPACE"),
     "report": command("report", "SWEEP", "--output", "OUTPUT"),
+    "sync": command("sync", "SWEEP", "--all"),
+    "reproduce": reproduction,
+    "what resume reads before Ray starts": resumption,
     "a worker that continues from a checkpoint": worker,
 }
 

@@ -296,7 +296,7 @@ def test_killed_between_the_record_and_the_tracker_at_any_event_nothing_is_lost(
     live(folder)
     expected = {key: run.without_times() for key, run in assert_synchronized(folder).items()}
     told = sum(event["kind"] not in ("sweep", "tracking", "end") for event in checked_events(folder.record))
-    assert told > 30
+    assert told >= 30
     for events_left in range(0, told, every):
         storage = tmp_path / f"killed-{events_left}"
         storage.mkdir()

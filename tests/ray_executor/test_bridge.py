@@ -12,7 +12,7 @@ from orchestrator.ray_executor.bridge import PROCESSES_LOST_BEFORE_A_BEGIN, REST
 from orchestrator.ray_executor.interruption import Interruption
 from orchestrator.ray_executor.silence import Attendance
 from trainables.heartbeat import Sender
-from trainables.ray_trainable import PAYLOAD
+from trainables.ray_trainable import CONFIGURATION, PAYLOAD
 from trainables.training.request import RunRequest
 
 DIED = "The actor died.\nWorker exit type: SYSTEM_ERROR Worker exit detail: Worker exits with an exit code 3."
@@ -67,7 +67,7 @@ def bridge_of(runs: int) -> tuple[Bridge, Notes, Nobody]:
 def handed(bridge: Bridge, trial: str) -> Any:
     suggested = bridge.suggest(trial)
     bridge.begin(trial)
-    return suggested["request"]["run"] if isinstance(suggested, dict) else suggested
+    return json.loads(suggested[CONFIGURATION])["request"]["run"] if isinstance(suggested, dict) else suggested
 
 
 def result(bridge: Bridge, run: str, progress: int = 1, outcome: str | None = None) -> bool:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import math
+import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +172,34 @@ def test_threads_write_whole_lines(tmp_path: Path) -> None:
     events = read_journal(path)
     assert len(events) == 200
     assert all([event["n"] for event in events if event["writer"] == name] == list(range(50)) for name in range(4))
+
+
+def test_a_disk_that_fails_to_keep_what_it_took_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    journal = Journal(tmp_path / "record.jsonl")
+    journal.append({"kind": "a"})
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", fails)
+        journal.synchronize_soon()
+        with pytest.raises(OSError, match="Input/output error"):
+            until_told(journal)
+    journal.close()
+
+
+def until_told(journal: Journal) -> None:
+    for _ in range(1000):
+        journal.synchronize_soon()
+        time.sleep(0.01)
+
+
+def test_everything_is_on_the_disk_when_it_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synchronized: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synchronized.append(os.fstat(descriptor).st_size))
+    journal = Journal(tmp_path / "record.jsonl")
+    for number in range(50):
+        journal.append({"kind": "a", "number": number})
+        journal.synchronize_soon()
+    journal.close()
+    assert synchronized[-1] == journal.path.stat().st_size and len(synchronized) <= 51

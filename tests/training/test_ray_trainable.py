@@ -10,12 +10,12 @@ import torch
 from small_runs import register_variant, small_request, without_clocks
 
 from trainables.heartbeat import Heartbeat
-from trainables.ray_trainable import SweepTrainable, assigned_device
+from trainables.ray_trainable import CONFIGURATION, SweepTrainable, assigned_device
 from trainables.training.worker import RunWorker
 
 
 def config(request: Any, **more: Any) -> dict[str, Any]:
-    return {"request": request.to_dict(), "cpus": 1.0, **more}
+    return {CONFIGURATION: json.dumps({"request": request.to_dict(), "cpus": 1.0, **more})}
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_nothing_raises_however_wrong_the_request(tmp_path: Path, make: Any, mon
     assert results(trainable)[-1]["outcome"] == "failed"
     assert trainable.reset(config(small_request(tmp_path, architecture="too_large")))
     assert results(trainable)[-1]["outcome"] == "oom"
-    assert trainable.reset({"request": {"run": "r9", "unknown": 1}})
+    assert trainable.reset({CONFIGURATION: json.dumps({"request": {"run": "r9", "unknown": 1}})})
     (payload,) = results(trainable)
     assert (payload["run"], payload["outcome"], payload["error"]["type"]) == ("r9", "failed", "KeyError")
     assert trainable.reset({})
