@@ -236,7 +236,7 @@ def _system_tags(run: str, name: str) -> dict[str, str]:
     # Given explicitly, so that no client or server fills in the user's name or the path of a script.
     return {
         RUN_KEY_TAG: run,
-        "mlflow.runName": name,
+        "mlflow.runName": name or run,  # where it is empty, MLflow sets a second one beside it, and its database refuses both
         "mlflow.source.name": "memsweep",
         "mlflow.source.type": "LOCAL",
     }

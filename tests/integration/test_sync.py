@@ -304,3 +304,34 @@ def test_killed_between_the_record_and_the_tracker_at_any_event_nothing_is_lost(
         found = assert_synchronized(killed_and_resumed(storage, events_left))
         assert {key: run.without_times() for key, run in found.items()} == expected, events_left
         shutil.rmtree(storage)
+
+
+@pytest.fixture
+def tracker(storage: Path) -> Iterator[Tracker]:
+    uri = f"sqlite:///{storage / 'mlflow.db'}"
+    tracker = Tracker(storage / "spool", uri, EXPERIMENT, interval_s=3600.0)
+    yield tracker
+    tracker.close(0.0)
+
+
+def test_a_run_without_a_name_is_named_by_its_key(storage: Path, tracker: Tracker) -> None:
+    """MLflow would choose one, and its database refuses that beside the empty one, again and again."""
+    tracker.open_run("s/1", "", {}, {})
+    assert tracker.flush(60)
+    (run,) = runs_in_mlflow(f"sqlite:///{storage / 'mlflow.db'}", EXPERIMENT)
+    assert run.info.run_name == "s/1"
+
+
+def test_tags_of_a_run_that_is_opened_twice_in_one_flush_are_kept(storage: Path, tracker: Tracker) -> None:
+    tracker.open_run("s", "n", {"memsweep.kind": "sweep", "state": "first"}, {})
+    tracker.open_run("s", "n", {"state": "second"}, {})
+    assert tracker.flush(60)
+    (run,) = runs_in_mlflow(f"sqlite:///{storage / 'mlflow.db'}", EXPERIMENT)
+    assert (run.data.tags["memsweep.kind"], run.data.tags["state"]) == ("sweep", "second")
+
+
+def test_a_tracker_that_is_closed_during_an_outage_still_says_why(tmp_path: Path) -> None:
+    tracker = Tracker(tmp_path / "spool", "http://127.0.0.1:9", EXPERIMENT, interval_s=0.01)
+    tracker.open_run("s", "n", {}, {})
+    assert not tracker.close(0.5)
+    assert "refused" in (tracker.last_error or "")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from simulation import Killed, Simulation, assert_settled, payload, space, told_numbers
 
+from orchestrator.record import checked_events
 from orchestrator.sweep.controller import SweepController
 
 ASHA = "{name: asha, grace_period: 1, reduction_factor: 2}"
@@ -29,9 +30,9 @@ def ending(controller: SweepController) -> list[Any]:
 
 
 def assert_the_same_end(path: Path, text: str, points: int | None) -> None:
-    """Killed after some (None: after each) of the events of the whole sweep, restarted, and compared."""
+    """Killed after some (None: after each) of the events of the whole sweep behind its first, restarted, and compared."""
     whole = Simulation(text, path / "whole")
-    expected, told, total = ending(whole.run()), sorted(told_numbers(whole.events())), len(whole.events())
+    expected, told, total = ending(whole.run()), sorted(told_numbers(whole.events())), len(whole.events()) - 1
     for events in range(1, total, max(1, total // points) if points else 1):
         killed = path / "killed"
         with pytest.raises(Killed):
@@ -53,6 +54,36 @@ def test_killed_after_an_event_the_sweep_comes_to_the_same_end(tmp_path: Path, n
 @pytest.mark.parametrize("name", SWEEPS)
 def test_killed_after_each_event_the_sweep_comes_to_the_same_end(tmp_path: Path, name: str) -> None:
     assert_the_same_end(tmp_path, SWEEPS[name], points=None)
+
+
+def test_killed_after_each_event_of_a_sweep_it_comes_to_the_same_end(tmp_path: Path) -> None:
+    text = space("{trials: 4}", ASHA)
+    assert_the_same_end(tmp_path, text, points=None)
+    assert len(Simulation(text, tmp_path / "whole").events()) >= 60
+
+
+def test_a_record_cut_at_any_byte_of_its_last_two_lines_comes_to_the_same_end(tmp_path: Path) -> None:
+    """Wherever it is cut, one of three prefixes is left; from each the sweep comes to the same end."""
+    text = SWEEPS["twins and an end"]
+    whole = Simulation(text, tmp_path / "whole")
+    expected, events = ending(whole.run()), whole.events()
+    lines = whole.folder.record.read_bytes().splitlines(keepends=True)
+    for count in (len(lines) // 3, len(lines) // 2, len(lines)):
+        kept, content = len(b"".join(lines[: count - 2])), b"".join(lines[:count])
+        prefixes = set()
+        for size in range(kept, len(content) + 1):
+            cut = tmp_path / "cut.jsonl"
+            cut.write_bytes(content[:size])
+            found = checked_events(cut)
+            assert found == events[: len(found)]
+            prefixes.add(len(found))
+        assert prefixes == {count - 2, count - 1, count}
+        for number in prefixes:
+            folder = tmp_path / f"{count}-{number}"
+            folder.mkdir()
+            torn = content[: len(b"".join(lines[:number])) + (7 if number < count else 0)]
+            (folder / "record.jsonl").write_bytes(torn)
+            assert ending(Simulation(text, folder).run()) == expected
 
 
 def test_killed_again_and_again_with_many_in_flight_nothing_is_told_twice(tmp_path: Path) -> None:
