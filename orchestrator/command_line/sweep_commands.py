@@ -14,6 +14,7 @@ import typer
 
 from orchestrator.command_line.errors import DONE, INTERRUPTED, NO_SUCCESS, WRONG_INPUT, interruptible
 from orchestrator.command_line.space_commands import Overrides, Space
+from trainables.redaction import redact
 
 RESERVED = ("status",)
 DEFAULT_STORAGE = Path("sweeps")
@@ -128,10 +129,11 @@ def _conclude(result: object, tracking_uri: str | None) -> int:
     folder = result.folder
     print((folder.report / "table.md").read_text())
     print(f"files:     {folder.report}/ (table.md, table.csv, report.json, figure.png)")
-    print(f"MLflow UI: memsweep ui {folder.path}" if tracking_uri is None else f"MLflow:    {tracking_uri}")
+    print(f"MLflow UI: memsweep ui {folder.path}" if tracking_uri is None else f"MLflow:    {redact(tracking_uri)}")
     if result.undelivered:
         reason = f"{result.undelivered} events could not be delivered to MLflow ({result.tracking_error})"
-        print(f"{reason}; nothing is lost: deliver them with  memsweep sync {folder.path}", file=sys.stderr)
+        where = "" if tracking_uri is None else f" --tracking-uri {redact(tracking_uri)}"
+        print(f"{reason}; nothing is lost: deliver them with  memsweep sync {folder.path}{where}", file=sys.stderr)
     if result.interrupted:
         print(f"interrupted: continue with  memsweep resume {folder.path}", file=sys.stderr)
         return INTERRUPTED
@@ -181,7 +183,7 @@ def ui(
     if tracking_uri is None and not (home / "mlflow.db").is_file():
         raise FileNotFoundError(f"there is no mlflow.db in {home}: run a sweep first, or give --storage or --tracking-uri")
     if uri.startswith(("http://", "https://")):
-        print(f"this tracking server has its own UI: {uri}")
+        print(f"this tracking server has its own UI: {redact(uri)}")
         return DONE
     print(f"MLflow UI: http://127.0.0.1:{port} (Ctrl-C ends it)", file=sys.stderr)
     print("all runs side by side: search for  tags.`memsweep.kind` = 'run'", file=sys.stderr)

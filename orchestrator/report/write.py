@@ -14,6 +14,7 @@ from orchestrator.report.figure import draw_figure
 from orchestrator.report.front_table import front_table
 from orchestrator.report.table import result_table
 from orchestrator.sweep.folder import SweepFolder
+from trainables.redaction import redact
 
 
 def report_json(data: SweepData) -> dict[str, Any]:
@@ -54,7 +55,7 @@ def write_report(sweeps: Sequence[SweepFolder], output: Path) -> list[Path]:
 def _texts(data: SweepData) -> dict[str, str]:
     several = len(data.specification.objectives) > 1
     return {
-        "table.md": report_markdown(data),
+        "table.md": redact(report_markdown(data)),
         "table.csv": result_table(data).csv(),
         **({"pareto.csv": front_table(data).csv()} if several else {}),
         "report.json": json.dumps(report_json(data), indent=1) + "\n",

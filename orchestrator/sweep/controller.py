@@ -102,8 +102,8 @@ class SweepController:
             return False
         self._take_note(state, payload)
         metrics, once = _finite(payload["metrics"]), _finite(payload["once"])
-        if not once.keys() <= state.metrics.keys():
-            self._take_metrics(state, 0, once)
+        if fresh := {name: value for name, value in once.items() if name not in state.metrics}:
+            self._take_metrics(state, 0, fresh)
         outcome = payload["outcome"]
         if outcome is None and self._objectives & (payload["metrics"].keys() - metrics.keys()):
             outcome = "diverged"

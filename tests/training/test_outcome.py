@@ -149,3 +149,8 @@ def test_a_payload_is_plain_json(tmp_path: Path) -> None:
     payload = Payload("r1", None, 0, outcome="failed", error=RunError("E", "m", "t"), warning="w").to_dict()
     assert json.loads(json.dumps(payload)) == payload
     assert (payload["begun"], payload["warning"], payload["error"]["message"]) == (None, "w", "m")
+
+
+def test_an_error_with_half_a_character_in_it_can_be_told() -> None:
+    error = RunError.of(RuntimeError(b"a \xff b".decode("utf-8", "surrogateescape")))
+    assert error.message == "a \\udcff b" and error.traceback.encode()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import time
 
-from trainables.redaction import redact
 from trainables.training.checkpoint import BEST_CHECKPOINT, LAST_CHECKPOINT, CheckpointRefused
+from trainables.training.outcome import tellable
 from trainables.training.protocol import Session, StepReport
 from trainables.training.request import RunRequest
 
@@ -73,6 +73,6 @@ class CheckpointKeeper:
         return True
 
     def _warn(self, text: str) -> None:
-        text = redact(text)
+        text = tellable(text)
         self._warnings.append(text)
         _logger.warning("%s: %s", self._request.run, text)

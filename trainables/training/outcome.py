@@ -56,6 +56,11 @@ def _text(error: BaseException) -> str:
         return "its message cannot be shown"
 
 
+def tellable(text: str) -> str:
+    """Text that a record and a tracker can hold: without secrets, and without halves of characters, which UTF-8 has not."""
+    return redact(text).encode("utf-8", "backslashreplace").decode()
+
+
 @dataclass(frozen=True, slots=True)
 class RunError:
     """What is kept of an exception: text alone, since the exception holds the tensors of every frame it passed.
@@ -69,7 +74,7 @@ class RunError:
 
     @classmethod
     def of(cls, error: BaseException) -> RunError:
-        message, trace = redact(_text(error)), redact("".join(traceback.format_exception(error)))
+        message, trace = tellable(_text(error)), tellable("".join(traceback.format_exception(error)))
         return cls(type(error).__name__, message[:_LONGEST_MESSAGE], trace[-_LONGEST_TRACEBACK:])
 
 
