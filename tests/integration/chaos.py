@@ -23,7 +23,7 @@ from orchestrator.sweep.folder import SweepFolder
 
 LONGEST_LIFE_S = 180.0
 """A driver that does nothing for so long hangs."""
-EVENTS_OF_A_LIFE = (1, 14)
+EVENTS_OF_A_LIFE = (1, 9)
 """How many events a driver may write before it is killed; a run of eight epochs has about fifteen."""
 KILLS_DURING_START = 0.2
 LONGEST_START_S = 8.0

@@ -27,7 +27,7 @@ _USUAL_CALL = 3
 class FaultyConfiguration(GptConfiguration):
     fault: Literal[
         "none", "nan", "nan_first", "nan_last", "inf", "exception", "memory", "memory_real", "memory_grows", "dies_once", "dies",
-        "stops_once", "stops", "leaks", "dies_afterwards",
+        "stops_once", "stops", "leaks", "dies_afterwards", "nan_evaluation",
     ] = hyperparameter("none", "what goes wrong")  # fmt: skip
     notes: str = hyperparameter("", "an existing folder where trainings and deaths are noted; empty for none")
     ballast_mib: int = hyperparameter(0, "resident memory held beside the parameters, in MiB", minimum=0)
@@ -45,12 +45,15 @@ class Faulty(Gpt):
     def hidden_states(self, ids: Tensor) -> Tensor:
         states = super().hidden_states(ids)
         if not self.training:
-            return states
+            return states * float("nan") if self._evaluates_to_nothing() else states
         self.training_calls += 1
         if self.training_calls == 1:
             self._note()
         fails = self.training_calls == _CALL_THAT_FAILS.get(self.model.fault, _USUAL_CALL)
         return self._fail(states) if fails else states
+
+    def _evaluates_to_nothing(self) -> bool:
+        return self.model.fault == "nan_evaluation" and self.training_calls >= _USUAL_CALL
 
     def _note(self) -> None:
         """Tells that training began; a build alone says nothing, since Tune builds a run twice when a free process overtakes."""

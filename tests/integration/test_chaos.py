@@ -39,6 +39,7 @@ def space_of(name: str, sampler: str, scheduler: Any, concurrency: int, trials: 
         checkpoints={"keep": "last", "interval": 0.001},
     )
     document["architectures"].pop("unified_kv")
+    document["task"]["train_examples"] = 512  # epochs of a tenth of a second, so that drivers are killed within runs
     return document
 
 
