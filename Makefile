@@ -6,7 +6,7 @@ SWEEP := search_spaces/quickstart.yaml
 STORAGE := sweeps
 GPU_TESTS := tests/architectures/test_architectures_gpu.py tests/memory/test_memory_monitor.py tests/training/test_training_gpu.py
 
-.PHONY: sweep test test-long lint format ui gpu-test benchmarks clean
+.PHONY: sweep test test-long fuzz lint format ui gpu-test benchmarks clean
 
 # Packages come in two steps, so that a sweep needs no test tools.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -27,6 +27,9 @@ test: lint ## the test suite
 
 test-long: $(VENV)/.installed-test ## what takes minutes
 	$(BIN)/python -m pytest -m "long"
+
+fuzz: $(VENV)/.installed-test ## hypothesis for half an hour
+	$(BIN)/python tests/hostile/fuzz.py --minutes 30
 
 lint: $(VENV)/.installed-test ## style, formatting and types
 	$(BIN)/ruff check .

@@ -76,12 +76,14 @@ def test_a_driver_killed_four_times_comes_to_the_same_end(tmp_path: Path) -> Non
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_killed_at_20_moments_with_one_run_at_a_time(tmp_path: Path, server: MlflowServer) -> None:
     alone, disturbed = pair(tmp_path, space_of("single", "tpe", ASHA, concurrency=1, trials=12), server)
     assert_same_end(alone, disturbed, kills=20)
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("sampler", ["random", "grid"])
 def test_killed_at_20_moments_with_two_runs_at_a_time(tmp_path: Path, server: MlflowServer, sampler: str) -> None:
     alone, disturbed = pair(tmp_path, space_of(sampler, sampler, "none", concurrency=2, trials=12), server)
@@ -89,6 +91,7 @@ def test_killed_at_20_moments_with_two_runs_at_a_time(tmp_path: Path, server: Ml
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_killed_at_20_moments_where_the_order_of_results_matters(tmp_path: Path, server: MlflowServer) -> None:
     """With two at a time tpe and asha depend on who comes first: the end may differ, but nothing is lost or done twice."""
     _, disturbed = pair(tmp_path, space_of("order", "tpe", ASHA, concurrency=2, trials=12), server)
