@@ -49,6 +49,7 @@ gpu-test: ## the tests that need a CUDA device; torch, numpy and pytest are enou
 benchmarks: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks.constrained_search
 	$(BIN)/python -m benchmarks.overhead
+	$(BIN)/python -m benchmarks.driver_scale
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+FinalStatus = Literal["FINISHED", "FAILED", "KILLED"]
+"""How MLflow says that a run has ended."""
 
 
 @dataclass(frozen=True)
@@ -14,7 +18,7 @@ class Outcome:
     """What Optuna is told; None is nothing at all."""
     constraint: str | None
     """Set to 1 (violated) on the suggestion."""
-    mlflow_status: str
+    mlflow_status: FinalStatus
     counts: bool
     """Whether it counts as a trial of the study's budget."""
     meaning: str

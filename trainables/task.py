@@ -6,13 +6,16 @@ import abc
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from trainables.architecture import DataKind
 from trainables.configuration import Configuration
+
+Mode = Literal["min", "max"]
+"""Whether smaller or larger values of a metric are better."""
 
 
 class TokenModule(Protocol):
@@ -31,7 +34,7 @@ class Target:
 
     metric: str
     threshold: float
-    mode: str
+    mode: Mode
 
     def reached(self, value: float) -> bool:
         return value >= self.threshold if self.mode == "max" else value <= self.threshold
@@ -47,7 +50,7 @@ class Task(abc.ABC):
     name: ClassVar[str]
     kind: ClassVar[DataKind]
     configuration_type: ClassVar[type[Configuration]]
-    metrics: ClassVar[Mapping[str, str]]
+    metrics: ClassVar[Mapping[str, Mode]]
     """Names of the metrics that :meth:`evaluate` returns, each with ``min`` or ``max``."""
     training_defaults: ClassVar[Mapping[str, Any]] = {}
     """Values of the training configuration that differ from its own defaults for this task."""

@@ -42,7 +42,8 @@ class ProgressPrinter(SweepObserver):
 
     def started(self, controller: SweepController, allocation: Allocation) -> None:
         self._controller = controller
-        self._ended_runs = sum(run.outcome not in (None, "interrupted") for run in controller.state.runs.values())
+        trials, runs_so_far = controller.state.trials, controller.state.runs.values()
+        self._ended_runs = sum(run.outcome not in (None, "interrupted") and trials[run.trial].kept for run in runs_so_far)
         total = controller.planned_runs
         runs = "runs" if total is None else f"{total} runs"
         self._print(f"{controller.specification.name}: {runs}, {allocation.concurrency} at once")
@@ -69,7 +70,7 @@ class ProgressPrinter(SweepObserver):
 
     def _state(self) -> Text:
         assert self._controller is not None
-        running = [run for run in self._controller.in_flight if run.started]
+        running = [run for run in self._controller.in_flight if run.outcome is None]
         shown = ", ".join(f"{run.id} at {run.progress}" for run in running[:4])
         more = f" and {len(running) - 4} more" if len(running) > 4 else ""
         return Text(f"{time.monotonic() - self._started:4.0f} s  running: {shown}{more}", style="dim")

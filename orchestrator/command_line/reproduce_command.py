@@ -50,19 +50,22 @@ def reproduce(
     storage: Annotated[Path, typer.Option("--storage", metavar="DIR", help="where sweeps are kept")] = Path("sweeps"),
 ) -> int:
     """Runs one recorded run again from its own record and compares: status 0 the same, 1 it differs, 2 there is no such run."""
+    from orchestrator.record import checked_events
     from orchestrator.reproduce.comparison import compare
     from orchestrator.reproduce.output import comparison_json, comparison_text
     from orchestrator.reproduce.recorded import NothingRecorded
     from orchestrator.reproduce.reference import RunNotFound, find_run
     from orchestrator.reproduce.rerun import rerun
-    from orchestrator.space.reading import read_search_space
+    from orchestrator.sweep.recorded_space import recorded_specification
 
     try:
         recorded = find_run(run, storage)
     except (RunNotFound, NothingRecorded) as error:
         # As a kind of error that the command line shows without a traceback.
         raise FileNotFoundError(error.args[0]) from error
-    reproduction = rerun(recorded, read_search_space(recorded.folder.space), steps, _progress(steps))
+    # Not ``space.yaml``, a copy that may have been edited or deleted.
+    specification = recorded_specification(recorded.folder, checked_events(recorded.folder.record))
+    reproduction = rerun(recorded, specification, steps, _progress(steps))
     comparison = compare(recorded, reproduction, tolerance)
     print(json.dumps(comparison_json(comparison), indent=1) if as_json else comparison_text(comparison))
     return DONE if comparison.same else NO_SUCCESS

@@ -1,10 +1,10 @@
 """Runs a sweep to its end, from its specification or from its record, and delivers what MLflow has not got yet."""
 
-from orchestrator.launch.begin import launch
-from orchestrator.launch.go_on import resume
+from orchestrator.launch.new_sweep import launch
 from orchestrator.launch.observer import SweepObserver
 from orchestrator.launch.options import LaunchOptions, LaunchResult, SweepExists, TrackingElsewhere
-from orchestrator.launch.synchronize import SyncResult, synchronize
+from orchestrator.launch.resumption import resume
+from orchestrator.launch.synchronization import SyncResult, synchronize
 
 __all__ = [
     "LaunchOptions",

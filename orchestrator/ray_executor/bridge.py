@@ -71,6 +71,7 @@ class Bridge:
         self._deaths: Counter[str] = Counter()
         self._never_begun: Counter[str] = Counter()
         self._over: set[str] = set()
+        """The runs that have ended and whose trial Tune has not ended yet."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its hooks into a file that is never read."""
@@ -102,6 +103,7 @@ class Bridge:
         if goes_on:
             self.attendance.speak(run)
         else:
+            self._over.add(run)
             self._leave(run)
         return goes_on
 
@@ -120,6 +122,8 @@ class Bridge:
         self._begun.discard(tune_trial)
         if request is not None and error:
             self._died(request, read_death(text), begun)
+        elif request is not None:
+            self._forget(request.run)
 
     @_hook
     def fell(self, crash: Exception) -> None:
@@ -142,23 +146,32 @@ class Bridge:
         run = request.run
         silent = self._watch.take_kill(run)
         reason = death.reason if silent is None else f"it was silent for {silent:.0f} s and was killed"
-        was_at_work = run not in self._over
         self._leave(run)
-        if not was_at_work or self.interruption.requested:
+        if run in self._over or self.interruption.requested:
+            self._forget(run)
             return
         if death.cause != "replaced":
             (self._deaths if begun else self._never_begun)[run] += 1
         if death.cause == "oom" and begun:
-            self.controller.on_lost(run, f"the worker process was killed for memory: {reason}", "oom")
+            self._lose(run, f"the worker process was killed for memory: {reason}", "oom")
         elif self._deaths[run] > RESTARTS_AFTER_DEATH:
-            self.controller.on_lost(run, f"the worker process died {self._deaths[run]} times, the last time: {reason}")
+            self._lose(run, f"the worker process died {self._deaths[run]} times, the last time: {reason}")
         elif self._never_begun[run] >= PROCESSES_LOST_BEFORE_A_BEGIN:
-            self.controller.on_lost(run, f"{self._never_begun[run]} processes died before they took the run: {reason}")
+            self._lose(run, f"{self._never_begun[run]} processes died before they took the run: {reason}")
         else:
-            self._over.discard(run)
             self._again.append(request)
 
+    def _lose(self, run: str, reason: str, outcome: str = "failed") -> None:
+        self.controller.on_lost(run, reason, outcome)
+        self._forget(run)
+
+    def _forget(self, run: str) -> None:
+        """A sweep has more runs than should be remembered: Tune is through with this one, and it does not come back."""
+        self._over.discard(run)
+        self._deaths.pop(run, None)
+        self._never_begun.pop(run, None)
+
     def _leave(self, run: str) -> None:
-        self._over.add(run)
+        """The worker is at work on it no more."""
         self.attendance.leave(run)
         self._watch.forget(run)

@@ -25,8 +25,7 @@ class RecordedRun:
     run: str
     trial: str
     architecture: str
-    task: str | None
-    """None in records of before tasks were recorded: the sweep's search space says it."""
+    task: str
     configuration: Mapping[str, Mapping[str, Any]]
     """``model``, ``task`` and ``training``, resolved."""
     fingerprint: str
@@ -64,7 +63,6 @@ def recorded_run(folder: SweepFolder, state: SweepState, events: Sequence[Mappin
         NothingRecorded: it has neither a result nor an end of its own.
     """
     trial = state.trials[state.runs[run].trial]
-    suggestion = next(event for event in events if event["kind"] == "suggestion" and event["trial"] == trial.id)
     mine = [event for event in events if event.get("run") == run]
     begins = [event for event in mine if event["kind"] == "begin"]
     end: Mapping[str, Any] = next((event for event in reversed(mine) if event["kind"] == "outcome"), {})
@@ -73,7 +71,7 @@ def recorded_run(folder: SweepFolder, state: SweepState, events: Sequence[Mappin
         run=run,
         trial=trial.id,
         architecture=trial.architecture,
-        task=suggestion.get("task") or state.header.get("task"),
+        task=trial.task,
         configuration=trial.configuration,
         fingerprint=trial.fingerprint,
         seed=state.runs[run].seed,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.record import read_journal
+from orchestrator.record import checked_events
 from orchestrator.reproduce.recorded import RecordedRun, recorded_run
 from orchestrator.sweep.folder import SweepFolder, find_sweep
 from orchestrator.sweep.state import SweepState
@@ -33,7 +33,7 @@ def find_run(reference: str, storage: Path) -> RecordedRun:
     if not slash:
         return _tracked_run(run, storage)
     folder = _folder_of_trials(Path(sweep)) or _folder_of_trials(storage / sweep) or find_sweep(sweep, storage)
-    return _recorded(folder, read_journal(folder.record), run)
+    return _recorded(folder, checked_events(folder.record), run)
 
 
 def _folder_of_trials(path: Path) -> SweepFolder | None:
@@ -64,7 +64,7 @@ def _tracked_run(tracking_id: str, storage: Path) -> RecordedRun:
     for path in sorted(storage.glob("*/record.jsonl")) if tracking_id else ():
         if tracking_id.encode(errors="replace") not in path.read_bytes():
             continue
-        events = read_journal(path)
+        events = checked_events(path)
         found = [event["run"] for event in events if event["kind"] == "tracking" and event["tracking_id"] == tracking_id]
         if found and found[-1] is None:
             raise RunNotFound(f"`{tracking_id}` is the MLflow run of the whole sweep `{path.parent.name}`: name one of its runs")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import math
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ import torch
 from orchestrator.reproduce.inputs import provide_inputs
 from orchestrator.reproduce.recorded import RecordedRun
 from orchestrator.space.specification import SweepSpecification
+from trainables.finite import finite_metrics
 from trainables.redaction import redact
 from trainables.training.provenance import provenance
 from trainables.training.request import RunRequest
@@ -47,8 +47,7 @@ class Reproduction:
         self.fingerprint, self.last_step = payload["fingerprint"], payload["progress"]
         self.outcome, self.error = payload["outcome"], payload["error"]
         for step, metrics in ((0, payload["once"]), (payload["progress"], payload["metrics"])):
-            finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
-            self.steps.setdefault(step, {}).update(finite)
+            self.steps.setdefault(step, {}).update(finite_metrics(metrics))
 
 
 class RerunObserver:
@@ -99,7 +98,7 @@ def request_for(recorded: RecordedRun, specification: SweepSpecification, root: 
     return RunRequest(
         run=recorded.run,
         architecture=recorded.architecture,
-        task=recorded.task or specification.task_type.name,
+        task=recorded.task,
         model=recorded.configuration["model"],
         task_values=recorded.configuration["task"],
         training=recorded.configuration["training"],
@@ -108,7 +107,7 @@ def request_for(recorded: RecordedRun, specification: SweepSpecification, root: 
         folder=root / "run",
         keep_checkpoints="none",
         objective_metric=objective.metric,
-        objective_mode=objective.mode,  # type: ignore[arg-type]
+        objective_mode=objective.mode,
         other_objectives=tuple(other.metric for other in others),
     )
 

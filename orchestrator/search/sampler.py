@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.search_space import IntersectionSearchSpace
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -62,20 +63,35 @@ def entry_distribution(branches: Sequence[Branch]) -> CategoricalDistribution:
     return CategoricalDistribution([branch.space.name for branch in branches])
 
 
-def inner_sampler(kind: str, seed: int) -> BaseSampler:
+class _SuccessiveTPE(TPESampler):
+    """TPE that goes on from the intersection of earlier trials' dimensions, which a fresh sampler would find anew each time."""
+
+    def __init__(self, seed: int, intersection: IntersectionSearchSpace) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            super().__init__(seed=seed, n_startup_trials=_STARTUP_TRIALS, multivariate=True, warn_independent_sampling=False)
+        self._intersection = intersection
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        found = self._intersection.calculate(study)
+        return {name: distribution for name, distribution in found.items() if not distribution.single()}
+
+
+def intersection_of_trials() -> IntersectionSearchSpace:
+    """What the samplers of one study share: the dimensions that all its told trials have."""
+    return IntersectionSearchSpace(include_pruned=True)
+
+
+def inner_sampler(kind: str, seed: int, intersection: IntersectionSearchSpace) -> BaseSampler:
     """Optuna's own sampler, with Optuna's defaults."""
-    if kind == "random":
-        return RandomSampler(seed=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return TPESampler(seed=seed, n_startup_trials=_STARTUP_TRIALS, multivariate=True, warn_independent_sampling=False)
+    return RandomSampler(seed=seed) if kind == "random" else _SuccessiveTPE(seed, intersection)
 
 
 class FeasibleSampler(BaseSampler):
     """Feasible by construction over ``branches``; ``seed`` decides everything that this instance draws."""
 
-    def __init__(self, kind: str, branches: Sequence[Branch], seed: int) -> None:
-        self._inner = inner_sampler(kind, seed)
+    def __init__(self, kind: str, branches: Sequence[Branch], seed: int, intersection: IntersectionSearchSpace) -> None:
+        self._inner = inner_sampler(kind, seed, intersection)
         self._always_random = kind == "random"
         self._branches = branches
         self._generator = np.random.default_rng(seed)

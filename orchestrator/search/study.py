@@ -11,11 +11,10 @@ import numpy as np
 import optuna
 from optuna.trial import Trial, TrialState
 
-from orchestrator.search.sampler import Branch, FeasibleSampler, FixedSampler, Suggestion
+from orchestrator.search.sampler import Branch, FeasibleSampler, FixedSampler, Suggestion, intersection_of_trials
 from orchestrator.space.structures import FeasibleStructures, find_feasible
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
-
 
 Direction = Literal["minimize", "maximize"]
 
@@ -52,6 +51,7 @@ class Study:
         self.branches = tuple(branches)
         self.seed = seed
         self._study = optuna.create_study(directions=list(directions))
+        self._intersection = intersection_of_trials()
         self._running: dict[int, Trial] = {}
         self._exhaustive: list[FeasibleStructures] | None = None
 
@@ -71,7 +71,8 @@ class Study:
         if self.kind == "grid":
             suggestion = self.configuration(number)
             return None if suggestion is None else self.replay(suggestion)
-        sampler = FeasibleSampler(self.kind, self.branches, suggestion_seed(self.seed, self.name, number))
+        seed = suggestion_seed(self.seed, self.name, number)
+        sampler = FeasibleSampler(self.kind, self.branches, seed, self._intersection)
         return self._ask(sampler)
 
     def replay(self, suggestion: Suggestion) -> Suggestion:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from trainables.counts import SCOPES
-from trainables.task import Task
+from trainables.task import Mode, Task
 
-COMMON_METRICS = {
+COMMON_METRICS: dict[str, Mode] = {
     "train/loss": "min",
-    **{f"params/{scope}": "min" for scope in SCOPES},
+    **dict.fromkeys((f"params/{scope}" for scope in SCOPES), "min"),
     "vram/peak_allocated_mib": "min",
     "vram/peak_reserved_mib": "min",
     "vram/peak_process_mib": "min",
@@ -21,6 +21,6 @@ COMMON_METRICS = {
 }
 
 
-def objective_metrics(task_type: type[Task]) -> dict[str, str]:
+def objective_metrics(task_type: type[Task]) -> dict[str, Mode]:
     """All metrics that an objective on this task may name, the task's own first."""
     return dict(task_type.metrics) | COMMON_METRICS

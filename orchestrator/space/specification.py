@@ -19,7 +19,7 @@ from orchestrator.space.sections import (
     TrackingConfiguration,
 )
 from orchestrator.space.study_space import StudySpace
-from trainables.task import Task
+from trainables.task import Mode, Task
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Objective:
     """What trials are compared by."""
 
     metric: str
-    mode: str
-    at: str
+    mode: Mode
+    at: Literal["last", "best"]
 
     @property
     def direction(self) -> Literal["minimize", "maximize"]:

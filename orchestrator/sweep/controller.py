@@ -7,7 +7,6 @@ the same state and nothing that was recorded is missing in MLflow.
 
 from __future__ import annotations
 
-import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +27,7 @@ from orchestrator.sweep.studies import make_studies
 from orchestrator.sweep.telemetry import Telemetry
 from orchestrator.sweep.telling import told, trial_values
 from orchestrator.sweep.warm_start import home_of, objectives_of
+from trainables.finite import finite_metrics
 from trainables.training.request import RunRequest
 
 _SAYS_NOTHING_OF_DECISIONS = ("tracking", "begin", "warning", "resume", "end")
@@ -101,7 +101,7 @@ class SweepController:
         if state.outcome not in (None, "interrupted"):
             return False
         self._take_note(state, payload)
-        metrics, once = _finite(payload["metrics"]), _finite(payload["once"])
+        metrics, once = finite_metrics(payload["metrics"]), finite_metrics(payload["once"])
         if fresh := {name: value for name, value in once.items() if name not in state.metrics}:
             self._take_metrics(state, 0, fresh)
         outcome = payload["outcome"]
@@ -129,7 +129,9 @@ class SweepController:
 
     @property
     def in_flight(self) -> list[RunState]:
-        return [run for run in self.state.runs.values() if run.in_flight and self.state.trials[run.trial].kept]
+        """The runs that were begun and have not ended, those of earlier processes included; callable from any thread."""
+        runs = list(self.state.runs.values())  # at once: the control loop adds runs meanwhile
+        return [run for run in runs if run.in_flight and self.state.trials[run.trial].kept]
 
     @property
     def planned_runs(self) -> int | None:
@@ -152,7 +154,7 @@ class SweepController:
             keep_checkpoints=specification.checkpoints.keep,
             checkpoint_seconds=specification.checkpoints.interval,
             objective_metric=specification.objective.metric,
-            objective_mode=specification.objective.mode,  # type: ignore[arg-type]
+            objective_mode=specification.objective.mode,
             other_objectives=tuple(objective.metric for objective in specification.objectives[1:]),
         )
 
@@ -327,8 +329,3 @@ def _told_again(written: Mapping[str, Any]) -> Told:
     values = written["values"]
     steps = {int(step): value for step, value in written["intermediate"].items()}
     return Told(written["state"], None if values is None else tuple(values), steps, dict(written["constraints"]))
-
-
-def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
-    """What the record can hold: it is JSON, which has no NaN and no infinity."""
-    return {name: value for name, value in metrics.items() if math.isfinite(value)}

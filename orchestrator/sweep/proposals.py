@@ -36,10 +36,13 @@ class Proposals:
     @property
     def planned_runs(self) -> int | None:
         """Runs of the whole sweep; None where that is not known before they are suggested."""
-        budgets = [self._budget(study) for study in self._studies.values()]
-        if any(budget is None for budget in budgets):
-            return None
-        return sum(budget for budget in budgets if budget) * self._specification.search.replicates
+        trials = 0
+        for study in self._studies.values():
+            planned = self._planned_trials(study)
+            if planned is None:
+                return None
+            trials += planned
+        return trials * self._specification.search.replicates
 
     def events(self) -> Iterator[dict[str, Any]]:
         """Asks the study that has come least far, until one makes a new trial or all have had theirs.
@@ -61,6 +64,13 @@ class Proposals:
     def _wants_trial(self, name: str) -> bool:
         state, budget = self._state.study(name), self._budget(self._studies[name])
         return not state.exhausted and (budget is None or len(state.trials) < budget)
+
+    def _planned_trials(self, study: Study) -> int | None:
+        """A study may have more trials than the present total, or fewer where nothing new was left."""
+        state, budget = self._state.study(study.name), self._budget(study)
+        if state.exhausted:
+            return len(state.trials)
+        return None if budget is None else max(budget, len(state.trials))
 
     def _budget(self, study: Study) -> int | None:
         wanted = self._specification.trials_per_study

@@ -27,9 +27,12 @@ def space_as_run(specification: SweepSpecification) -> str:
 
 
 def write_space(folder: SweepFolder, text: str) -> None:
-    """Writes ``space.yaml``, whole or not at all."""
+    """Writes ``space.yaml``, whole or not at all, also where the power fails."""
     partial = folder.space.with_suffix(".partial")
-    partial.write_text(text)
+    with partial.open("wb") as file:
+        file.write(text.encode())
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(partial, folder.space)
 
 
@@ -47,13 +50,14 @@ def restore_copy(folder: SweepFolder, events: Events) -> None:
         SpaceChangedByHand: it was edited in place; such an edit must be told, so that it can be recorded.
     """
     editions = _editions(events)
-    found = folder.space.read_text() if folder.space.exists() else None
-    if found not in (None, *editions):
+    # Bytes: read as text, a file with the line ends of Windows is not what was written.
+    found = folder.space.read_bytes() if folder.space.exists() else None
+    if found not in (None, *(edition.encode() for edition in editions)):
         raise SpaceChangedByHand(
             f"{folder.space} is not the space that the record holds: copy it elsewhere and give the copy as "
             f"`memsweep resume {folder.path} --space COPY.yaml`; deleting it restores the recorded one"
         )
-    if found != editions[-1]:
+    if found != editions[-1].encode():
         write_space(folder, editions[-1])
 
 

@@ -164,7 +164,8 @@ class SweepState:
         study.answers[trial.number] = trial.id
         self._enter(study, trial)
         self._add_runs(trial, home["runs"])
-        trial.values = home["values"]
+        # With more runs to come it has not ended, and has no value that could be compared.
+        trial.values = None if home["runs"] else home["values"]
         trial.outcome = None if home["runs"] else trial.outcome
 
     def _on_warm_start(self, event: Event) -> None:

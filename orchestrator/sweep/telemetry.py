@@ -130,7 +130,7 @@ class MlflowTelemetry:
         if error:
             tags |= {"error": f"{error['type']}: {error['message']}", "traceback": error["traceback"]}
         self.tracker.set_tags(self.key(event["run"]), _redacted(tags))
-        self.tracker.close_run(self.key(event["run"]), OUTCOMES[outcome].mlflow_status, time_ms)  # type: ignore[arg-type]
+        self.tracker.close_run(self.key(event["run"]), OUTCOMES[outcome].mlflow_status, time_ms)
 
     def _tell_end(self, event: Event, state: SweepState, time_ms: int | None) -> None:
         if (self.folder / "report" / "table.md").exists():

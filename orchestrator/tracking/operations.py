@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 
+from orchestrator.outcome import FinalStatus
+
 OperationKind = Literal["open", "metrics", "tags", "close", "artifact"]
 
 _LINE = '{{"crc32":"{checksum:08x}","operation":{body}}}\n'
@@ -106,7 +108,7 @@ _PAYLOADS: dict[str, Callable[[dict[str, Any]], bool]] = {
     ),
     "metrics": lambda payload: _are_metrics(payload.get("values")) and _is_whole(payload.get("step")),
     "tags": lambda payload: _are_texts(payload.get("tags")),
-    "close": lambda payload: payload.get("status") in ("FINISHED", "FAILED", "KILLED"),
+    "close": lambda payload: payload.get("status") in get_args(FinalStatus),
     "artifact": lambda payload: _is_text(payload.get("local_path")) and _is_target(payload.get("artifact_path")),
 }
 

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import math
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from orchestrator.outcome import FinalStatus
 from orchestrator.tracking.delivery import Delivery, describe
-from orchestrator.tracking.operations import Operation, OperationKind
+from orchestrator.tracking.operations import Operation, OperationKind, is_run_key
 from orchestrator.tracking.spool import Spool
 from orchestrator.tracking.store import MlflowStore, StoreLocation, set_client_environment
 from orchestrator.tracking.watermark import Watermark
-
-FinalStatus = Literal["FINISHED", "FAILED", "KILLED"]
+from trainables.finite import finite_metrics
 
 PARAM_CHARACTERS = 6000
 """MLflow's limit of a param's value; longer text is cut."""
 TAG_CHARACTERS = 8000
 """MLflow's limit of a tag's value; longer text is cut."""
-
-_RUN_KEY = re.compile(r"[A-Za-z0-9._:/@+-]{1,250}")
-
-
-def local_location(storage: Path, experiment: str) -> StoreLocation:
-    """The default store: the SQLite file ``mlflow.db`` and the folder ``mlartifacts`` in the storage folder."""
-    folder = storage.resolve()
-    return StoreLocation(f"sqlite:///{folder / 'mlflow.db'}", experiment, (folder / "mlartifacts").as_uri())
 
 
 class Tracker:
@@ -49,7 +39,8 @@ class Tracker:
     counted in ``lost``.
 
     Args:
-        spool_folder: the folder of what is not delivered yet; what an earlier process left there is delivered first.
+        spool_folder: the folder of what is not delivered yet; what an earlier process left there is delivered
+            first, or dropped (``afresh``).
         tracking_uri: MLflow's tracking URI.
         experiment: the name of the experiment; it is created where it does not exist.
         artifact_location: a URI for the artifacts of a new experiment; None lets the server choose.
@@ -134,8 +125,7 @@ class Tracker:
 
     def log_metrics(self, run_key: str, metrics: Mapping[str, float], step: int, timestamp_ms: int | None = None) -> None:
         """Records metrics at a step; non-finite values are dropped."""
-        finite = {name: number for name, value in metrics.items() if math.isfinite(number := float(value))}
-        if finite:
+        if finite := finite_metrics(metrics):
             self._append("metrics", run_key, {"values": finite, "step": int(step)}, timestamp_ms)
 
     def set_tags(self, run_key: str, tags: Mapping[str, Any]) -> None:
@@ -192,6 +182,6 @@ def _texts(values: Mapping[str, Any], characters: int) -> dict[str, str]:
 
 
 def _checked_key(run_key: str) -> str:
-    if not _RUN_KEY.fullmatch(run_key):
+    if not is_run_key(run_key):
         raise ValueError(f"a run key is 1 to 250 letters, digits or any of ._:/@+-, got {run_key!r}")
     return run_key

@@ -21,7 +21,8 @@ from typing import Any
 import pytest
 from search_space_text import specified
 
-from orchestrator.launch.conduct import OpenSweep, tracked
+from orchestrator.launch.open_sweep import OpenSweep
+from orchestrator.launch.tracked import tracked
 from orchestrator.record import Journal, checked_events
 from orchestrator.space.specification import renamed
 from orchestrator.sweep.controller import SweepController

@@ -74,7 +74,7 @@ assert status == 0, status
 _RESUME = """
 import contextlib
 {imports}
-from orchestrator.launch import LaunchOptions, SweepObserver, go_on, resume
+from orchestrator.launch import LaunchOptions, SweepObserver, resume, resumption
 from orchestrator.sweep.folder import SweepFolder
 from pathlib import Path
 
@@ -86,7 +86,7 @@ def no_ray(address):
     raise Loaded
     yield
 
-go_on.ray_cluster = no_ray
+resumption.ray_cluster = no_ray
 found.clear()
 folder = SweepFolder(Path({folder!r}))
 try:

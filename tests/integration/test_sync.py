@@ -10,7 +10,6 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,9 @@ from recorded_in_mlflow import Told, assert_mlflow_tells_the_record, rows, runs_
 from search_space_text import specified
 
 from orchestrator.command_line.app import run as command
-from orchestrator.launch import conduct
-from orchestrator.launch.conduct import OpenSweep, tracked
+from orchestrator.launch import tracked as launch_tracked
+from orchestrator.launch.open_sweep import OpenSweep
+from orchestrator.launch.tracked import tracked
 from orchestrator.record import Journal, checked_events
 from orchestrator.space.specification import renamed
 from orchestrator.sweep.controller import SweepController
@@ -105,7 +105,7 @@ def live(folder: SweepFolder, events_left: float = float("inf")) -> None:
 @pytest.fixture(scope="module", autouse=True)
 def flushes_when_asked() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conduct, "Tracker", functools.partial(Tracker, interval_s=3600.0))
+        patch.setattr(launch_tracked, "Tracker", functools.partial(Tracker, interval_s=3600.0))
         yield
 
 
@@ -269,7 +269,7 @@ def test_what_a_full_disk_kept_out_of_the_spool_is_delivered_by_sync(storage: Pa
 def test_a_server_that_is_not_there_is_told_and_nothing_is_lost(
     sweep: SweepFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(import_module("orchestrator.launch.synchronize"), "DELIVERY_PATIENCE_S", 0.5)
+    monkeypatch.setattr(launch_tracked, "DELIVERY_PATIENCE_S", 0.5)
     assert sync(sweep, "--tracking-uri", "http://ann:the-password@127.0.0.1:9") == 1
     told = capsys.readouterr()
     assert "events could not be delivered" in told.err and "try again later" in told.err

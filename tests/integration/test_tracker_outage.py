@@ -9,7 +9,6 @@ import functools
 import threading
 import time
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,8 @@ from tracked_sweep import wait_until
 
 from orchestrator.command_line.app import run as command
 from orchestrator.command_line.sweep_commands import _conclude
-from orchestrator.launch import LaunchOptions, LaunchResult, SweepObserver, conduct, launch
+from orchestrator.launch import LaunchOptions, LaunchResult, SweepObserver, launch
+from orchestrator.launch import tracked as launch_tracked
 from orchestrator.record import checked_events
 from orchestrator.space.reading import read_search_space
 from orchestrator.tracking import Tracker
@@ -94,7 +94,7 @@ def proxy(server: MlflowServer) -> Iterator[Proxy]:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conduct, "Tracker", functools.partial(Tracker, interval_s=0.2))
+    monkeypatch.setattr(launch_tracked, "Tracker", functools.partial(Tracker, interval_s=0.2))
     monkeypatch.setattr("orchestrator.tracking.delivery.BACK_OFF_LIMIT_S", 1.0)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", SERVER_TIMEOUT_S)
 
@@ -151,8 +151,7 @@ def test_a_server_that_dies_and_comes_back_is_noticed_nowhere(ray_session: None,
 def test_a_sweep_without_its_tracker_ends_and_sync_delivers_it(
     ray_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for module in ("conduct", "synchronize"):
-        monkeypatch.setattr(import_module(f"orchestrator.launch.{module}"), "DELIVERY_PATIENCE_S", 0.5)
+    monkeypatch.setattr(launch_tracked, "DELIVERY_PATIENCE_S", 0.5)
     absent = MlflowServer(tmp_path)
     result = launched(tmp_path, sweep_of("alone"), absent.uri, SweepObserver())
     assert max(result.slowest_call_s.values()) < NO_HOOK_WAITS_S, result.slowest_call_s
@@ -164,7 +163,7 @@ def test_a_sweep_without_its_tracker_ends_and_sync_delivers_it(
     sync = ["sync", str(result.folder.path), "--tracking-uri", absent.uri]
     assert command(sync) == 1
     assert "could not be delivered" in capsys.readouterr().err
-    monkeypatch.setattr(import_module("orchestrator.launch.synchronize"), "DELIVERY_PATIENCE_S", 60.0)
+    monkeypatch.setattr(launch_tracked, "DELIVERY_PATIENCE_S", 60.0)
     absent.start()
     try:
         assert command(sync) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -183,3 +184,20 @@ def test_only_runs_at_work_are_expected_to_give_signs_of_life() -> None:
     assert result(bridge, "r0") and bridge.attendance.expected().keys() == {"r0"}
     result(bridge, "r0", outcome="completed")
     assert not bridge.attendance.expected()
+
+
+def test_nothing_is_remembered_of_runs_that_are_over_however_they_ended() -> None:
+    bridge, notes, _ = bridge_of(4)
+    assert [handed(bridge, f"t{run}") for run in range(4)] == ["r0", "r1", "r2", "r3"]
+    result(bridge, "r0", outcome="completed")
+    bridge.ended("t0", error=False)
+    result(bridge, "r1", outcome="completed")
+    die(bridge, "t1", DIED)
+    die(bridge, "t2", MEMORY)
+    die(bridge, "t3", DIED)
+    assert handed(bridge, "t4") == "r3"
+    result(bridge, "r3", outcome="completed")
+    bridge.fell(RuntimeError("who knows"))
+    assert [run for run, _, _ in notes.lost] == ["r2"]
+    kept = {name: value for name, value in vars(bridge).items() if isinstance(value, (dict, set, deque))}
+    assert [name for name, value in kept.items() if value] == ["slowest_call_s"]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from orchestrator.command_line import reproduce_command
 from orchestrator.record import Journal, read_journal
+from orchestrator.record.validation import RECORD_FORMAT
 from orchestrator.space.reading import read_search_space
 from orchestrator.sweep.controller import SweepController
 from orchestrator.sweep.folder import SweepFolder
@@ -50,7 +51,8 @@ def record_sweep(
     folder = SweepFolder(storage / "small")
     folder.path.mkdir(parents=True)
     folder.space.write_text(space)
-    header = {"kind": "sweep", "format": 1, "name": "small", "identity": "0" * 12}
+    header = {"kind": "sweep", "format": RECORD_FORMAT, "name": "small", "identity": "0" * 12, "version": "0", "task": "mqar"}
+    header |= {"space": space, "own_tracking": False}
     with Journal(folder.record) as journal:
         journal.append(header)
         controller = SweepController(read_search_space(folder.space), folder, journal, NoTelemetry(), events=[header])

@@ -79,7 +79,7 @@ def test_no_text_finds_more_than_the_record_has(recorded: SweepFolder, name: str
     assert found.run in (FIRST, SECOND)
 
 
-def test_names_in_a_record_never_become_paths(sweep: SweepFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_names_in_a_record_never_become_paths(sweep: SweepFolder) -> None:
     hostile = "../../escaped"
 
     def change(event: dict[str, Any]) -> dict[str, Any]:
@@ -91,7 +91,8 @@ def test_names_in_a_record_never_become_paths(sweep: SweepFolder, capsys: pytest
 
     change_record(sweep, change)
     before = files_of(SweepFolder(sweep.path.parent))
-    assert command(f"{sweep.path}/gpt-0000") == 0
+    with pytest.raises(JournalError, match="cannot have runs"):
+        command(f"{sweep.path}/gpt-0000")
     assert files_of(SweepFolder(sweep.path.parent)) == before
 
 

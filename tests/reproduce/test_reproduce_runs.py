@@ -70,6 +70,12 @@ def test_a_completed_run_reproduces_bit_for_bit(sweep: SweepFolder, run: str, ca
     assert torch.get_num_threads() == threads
 
 
+def test_the_copy_of_the_space_is_not_needed(sweep: SweepFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep.space.unlink()
+    status, document = reproduced(capsys, sweep)
+    assert (status, document["identical"]) == (0, True)
+
+
 def test_the_seeds_of_a_trial_are_told_apart(sweep: SweepFolder, capsys: pytest.CaptureFixture[str]) -> None:
     losses = [
         {value["step"]: value["reproduced"] for value in document["values"] if value["metric"] == "val/loss"}

@@ -92,3 +92,11 @@ def test_fields_without_effect_on_the_configuration_make_no_second_trial(tmp_pat
     simulation = Simulation(text, tmp_path / "s")
     simulation.run()
     assert len(fingerprints(simulation)) == 5
+
+
+def test_a_smaller_total_than_was_run_starts_nothing_and_plans_what_is_there(tmp_path: Path) -> None:
+    first = Simulation(space("{trials: 4}"), tmp_path / "s")
+    first.run()
+    controller = Simulation(space("{trials: 2}"), tmp_path / "s").controller
+    assert controller.next_run() is None and controller.is_over
+    assert controller.planned_runs == len(controller.state.runs) == 8

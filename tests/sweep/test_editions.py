@@ -12,8 +12,17 @@ from simulation import Killed, Simulation, assert_settled, optuna_trials, space,
 from orchestrator.record import Journal, read_journal
 from orchestrator.sweep.controller import SweepController
 from orchestrator.sweep.edition import Edition, make_edition
+from orchestrator.sweep.warm_start import warm_start_event
 
 BEFORE = space("{trials: 5}")
+FEW = """
+task: {{name: mqar}}
+model: {{dim: 64, n_layers: 2, n_heads: 1}}
+architectures: {{gpt: {{dk: {{choice: {dk}}}, dv: {{choice: [80, 84]}}}}}}
+training: {{lr: 1e-3, epochs: 6}}
+objective: {{metric: val/accuracy, mode: max}}
+search: {{trials: 4, replicates: 3, sampler: random}}
+"""
 STRUCTURES = "dk: {int: [8, 96], step: 4}, dv: {int: [8, 96], step: 4}"
 
 
@@ -113,6 +122,59 @@ def test_more_replicates_add_the_seeds_that_are_missing(tmp_path: Path) -> None:
     controller = finished(edition, simulation, {"gpt": 5, "unified_kv": 5})
     for trial in controller.state.trials.values():
         assert [run.seed for run in controller.state.runs_of(trial.id)] == [0, 1, 2]
+
+
+def test_a_trial_that_gets_more_seeds_has_no_value_until_they_have_ended(tmp_path: Path) -> None:
+    after = BEFORE.replace("{trials: 5}", "{trials: 5, replicates: 2}")
+    _, simulation = run_then_edit(tmp_path, after)
+    assert {(trial.outcome, trial.value) for trial in simulation.controller.state.trials.values()} == {(None, None)}
+    controller = simulation.run()
+    for trial in controller.state.trials.values():
+        values = [controller.value(run) for run in controller.state.runs_of(trial.id)]
+        assert trial.value == pytest.approx(sum(value for value in values if value is not None) / 2)
+
+
+def test_seeds_in_flight_and_a_twin_of_their_trial_survive_an_edit(tmp_path: Path) -> None:
+    """Of a trial with three seeds one has ended, one runs and one waits; another suggestion waits for the same trial."""
+    after = FEW.format(dk="[84, 88, 92]")
+    before = FEW.format(dk="[88, 92]")
+    first = Simulation(before, tmp_path / "s", concurrency=7)
+    first.run(steps=45)
+    state = first.controller.state
+    assert any(trial.twins for trial in state.trials.values()) and first.controller.in_flight
+    first.journal.close()
+    edition = edit(after, tmp_path / "s")
+    assert len(edition.kept) == len(state.trials)
+    simulation = Simulation(after, tmp_path / "s", concurrency=7)
+    controller = simulation.run()
+    assert_settled(controller)
+    behind = simulation.events()[next(i for i, e in enumerate(simulation.events()) if e["kind"] == "edit") :]
+    assert len(told_numbers(behind)) == len(set(told_numbers(behind))) == len(optuna_trials(controller, "gpt"))
+    assert [len(trial.runs) for trial in controller.state.trials.values()] == [3] * 4
+    assert_settled(Simulation(after, tmp_path / "s").controller)
+
+
+def test_a_warm_start_that_comes_with_an_edit_is_told_behind_the_kept_trials(tmp_path: Path) -> None:
+    Simulation(space("{trials: 6, seed: 9}"), tmp_path / "source").run()
+    _, simulation = run_then_edit(tmp_path, BEFORE.replace("trials: 5", "trials: 7"))
+    after = BEFORE.replace("trials: 5", "trials: 7")
+    simulation.journal.append(warm_start_event(specified(after), "source", tmp_path))
+    warmed = Simulation(after, tmp_path / "s").run()
+    assert_settled(warmed)
+    for name in ("gpt", "unified_kv"):
+        assert [trial.number for trial in map(warmed.state.trials.get, warmed.state.studies[name].trials) if trial][:5] == [
+            0,
+            1,
+            2,
+            3,
+            4,
+        ]
+        assert len(optuna_trials(warmed, name)) >= 7 + 6
+    again = Simulation(after, tmp_path / "s").controller
+    assert again.is_over
+    assert [[t.params for t in optuna_trials(again, name)] for name in again.studies] == [
+        [t.params for t in optuna_trials(warmed, name)] for name in warmed.studies
+    ]
 
 
 def test_one_study_for_all_after_one_for_each(tmp_path: Path) -> None:

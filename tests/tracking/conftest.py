@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from mlflow_servers import MlflowServer, Proxy
+from tracked_sweep import local_location
 
-from orchestrator.tracking import StoreLocation, Tracker, local_location
+from orchestrator.tracking import StoreLocation, Tracker
 from orchestrator.tracking.store import set_client_environment
 
 TrackerFactory = Callable[..., Tracker]

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from tracked_sweep import assert_sweep_recorded
+from tracked_sweep import assert_sweep_recorded, local_location
 
-from orchestrator.tracking import StoreLocation, Tracker, local_location
+from orchestrator.tracking import StoreLocation, Tracker
 
 TrackerFactory = Callable[..., Tracker]
 

@@ -10,10 +10,16 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from orchestrator.tracking import RUN_KEY_TAG, Tracker
+from orchestrator.tracking import RUN_KEY_TAG, StoreLocation, Tracker
 
 STEPS = 5
 STATUSES = {"1": "FINISHED", "2": "FAILED", "3": "KILLED"}
+
+
+def local_location(storage: Path, experiment: str) -> StoreLocation:
+    """A store as a sweep has by default: the SQLite file ``mlflow.db`` and the folder ``mlartifacts`` in the storage folder."""
+    folder = storage.resolve()
+    return StoreLocation(f"sqlite:///{folder / 'mlflow.db'}", experiment, (folder / "mlartifacts").as_uri())
 
 
 def open_sweep(tracker: Tracker, sweep: str) -> None:

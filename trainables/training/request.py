@@ -13,7 +13,7 @@ from trainables import registry
 from trainables.architecture import Architecture
 from trainables.configuration import Configuration, ConfigurationError
 from trainables.fingerprint import fingerprint
-from trainables.task import Task
+from trainables.task import Mode, Task
 from trainables.training.configuration import TrainingConfiguration, training_values
 
 Keep = Literal["last", "best", "none"]
@@ -59,7 +59,7 @@ class RunRequest:
     checkpoint_seconds: float = 30.0
     """Time between two checkpoints while the run goes on; each step writes one where it is 0."""
     objective_metric: str | None = None
-    objective_mode: Literal["min", "max"] = "min"
+    objective_mode: Mode = "min"
     other_objectives: tuple[str, ...] = ()
     """Metrics besides the objective that must be finite too."""
 

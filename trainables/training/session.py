@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from trainables.counts import measure_counts
+from trainables.finite import finite_metrics
 from trainables.memory import estimated_mib, weights_mib
 from trainables.prepared import prepare_once
 from trainables.training.checkpoint import CheckpointRefused, read_checkpoint, write_checkpoint
-from trainables.training.heartbeat import beat_on_forward
+from trainables.training.forward_hooks import beat_on_forward
 from trainables.training.optimizer import build_optimizer, clip_gradients
 from trainables.training.protocol import Diverged, Session, StepReport
 from trainables.training.restoration import (
@@ -81,7 +82,7 @@ class TrainingSession(Session):
         self._note_target(metrics)
         metrics |= {"time/train_s": self._train_seconds, "time/total_s": self._total_seconds, **self._solved}
         self._improved = self._note_best(metrics)
-        self._last_metrics = _finite(metrics)
+        self._last_metrics = finite_metrics(metrics)
         return self.report_again()
 
     def report_again(self) -> StepReport:
@@ -193,7 +194,7 @@ class TrainingSession(Session):
     def _require_finite(self, what: str, value: float, measured: Mapping[str, float]) -> float:
         if not math.isfinite(value):
             reason = f"{what} is {value} in {self.task.progress_unit} {self._epoch}"
-            raise Diverged(reason, StepReport(self._epoch, _finite(measured)))
+            raise Diverged(reason, StepReport(self._epoch, finite_metrics(measured)))
         return value
 
     def _note_target(self, metrics: Mapping[str, float]) -> None:
@@ -208,7 +209,3 @@ class TrainingSession(Session):
         better = self._best is None or (value > self._best if self.request.objective_mode == "max" else value < self._best)
         self._best = value if better else self._best
         return better
-
-
-def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
-    return {name: float(value) for name, value in metrics.items() if math.isfinite(value)}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from trainables.finite import finite_metrics
 from trainables.memory import DeviceBaseline, MemoryMonitor
 from trainables.training.keeper import CheckpointKeeper
 from trainables.training.outcome import Begun, Outcome, Payload, RunError, outcome_of_exception
@@ -170,8 +170,8 @@ class RunWorker:
             run=self._request.run,
             fingerprint=self._fingerprint,
             progress=report.progress,
-            metrics=_finite({**report.metrics, **memory}),
-            once=_finite(once),
+            metrics=finite_metrics({**report.metrics, **memory}),
+            once=finite_metrics(once),
             outcome=outcome,
             error=error,
             begun=begun,
@@ -187,7 +187,3 @@ class RunWorker:
         if self._baseline is not None:
             self._leftover_mib = self._baseline.leftover_mib()
             self._baseline = None
-
-
-def _finite(metrics: dict[str, float]) -> dict[str, float]:
-    return {name: float(value) for name, value in metrics.items() if math.isfinite(value)}

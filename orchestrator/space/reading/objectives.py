@@ -10,7 +10,7 @@ from orchestrator.space.reading.context import Context
 from orchestrator.space.reading.section import read_section
 from orchestrator.space.sections import MOST_OBJECTIVES, ObjectiveConfiguration
 from orchestrator.space.specification import Objective
-from trainables.task import Task
+from trainables.task import Mode, Task
 
 _FORM = "{metric: …, mode: …}"
 
@@ -54,7 +54,7 @@ def _place(item: Node | None) -> Node | None:
     return (item.get("metric") if item else None) or item
 
 
-def _is_known(context: Context, place: Node, path: str, metric: str, task_type: type[Task], known: Mapping[str, str]) -> bool:
+def _is_known(context: Context, place: Node, path: str, metric: str, task_type: type[Task], known: Mapping[str, Mode]) -> bool:
     if metric in known:
         return True
     near = did_you_mean(metric, known)

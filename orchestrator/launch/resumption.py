@@ -8,9 +8,11 @@ from typing import Any
 
 import orchestrator
 from orchestrator.check import check_feasibility
-from orchestrator.launch.conduct import OpenSweep, allocation_for, conduct, refuse_tracking_elsewhere, warm_up
+from orchestrator.launch.conduct import allocation_for, conduct, warm_up
 from orchestrator.launch.observer import SweepObserver
+from orchestrator.launch.open_sweep import OpenSweep
 from orchestrator.launch.options import LaunchOptions, LaunchResult
+from orchestrator.launch.tracked import refuse_tracking_elsewhere
 from orchestrator.ray_executor.cluster import ray_cluster
 from orchestrator.record import Journal, checked_events
 from orchestrator.space.difference import describe_difference

@@ -6,8 +6,9 @@ import uuid
 from typing import Any
 
 import orchestrator
-from orchestrator.launch.conduct import OpenSweep, allocation_for, conduct, warm_up
+from orchestrator.launch.conduct import allocation_for, conduct, warm_up
 from orchestrator.launch.observer import SweepObserver
+from orchestrator.launch.open_sweep import OpenSweep
 from orchestrator.launch.options import LaunchOptions, LaunchResult, SweepExists
 from orchestrator.ray_executor.cluster import ray_cluster
 from orchestrator.record import Journal

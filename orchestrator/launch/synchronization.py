@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orchestrator.launch.conduct import OpenSweep, refuse_tracking_elsewhere, tracked
+from orchestrator.launch.open_sweep import OpenSweep
+from orchestrator.launch.tracked import deliver, refuse_tracking_elsewhere, tracked
 from orchestrator.record import Journal, checked_events
 from orchestrator.sweep.folder import SweepFolder
 from orchestrator.sweep.recorded_space import recorded_specification, restore_copy
-
-DELIVERY_PATIENCE_S = 60.0
-"""How long it tries to reach the tracker."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,6 @@ def synchronize(folder: SweepFolder, tracking_uri: str | None, everything: bool 
             restore_copy(folder, events)
         sweep = OpenSweep(recorded_specification(folder, events), folder, journal, events)
         with tracked(sweep, tracking_uri, everything) as telemetry:
-            tracker, total = telemetry.tracker, len(events)
-            tracker.close(DELIVERY_PATIENCE_S)
-            undelivered = max(tracker.pending, total - tracker.delivered)
+            tracker = telemetry.tracker
+            undelivered = deliver(tracker, len(events))
             return SyncResult(undelivered, tracker.rejected, tracker.last_error)

@@ -7,7 +7,7 @@ import torch
 from small_runs import CPU, MODELS, Intercepted, register_variant, small_request, started
 from torch import nn
 
-from trainables.training.heartbeat import beat_on_forward
+from trainables.training.forward_hooks import beat_on_forward
 from trainables.training.session import TrainingSession
 from trainables.training.worker import RunWorker
 
