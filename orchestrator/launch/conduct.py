@@ -59,8 +59,7 @@ def allocation_for(specification: SweepSpecification, cluster: ClusterResources)
     Raises:
         ResourceError: the cluster cannot hold a single run, or has not what the objective measures.
     """
-    metrics = [objective.metric for objective in specification.objectives]
-    for metric in (*metrics, *(soft.metric for soft in specification.measured)):
+    for metric in (*specification.objective_names, *(soft.metric for soft in specification.measured)):
         if metric.startswith("vram/") and not cluster.gpus:
             raise ResourceError(f"`{metric}` needs a GPU and there is none here: without one, use memory/peak_host_mib")
     return allocate(specification.resources, cluster)

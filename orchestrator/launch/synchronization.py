@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from orchestrator.launch.open_sweep import OpenSweep
 from orchestrator.launch.tracked import deliver, refuse_tracking_elsewhere, tracked
 from orchestrator.record import Journal, checked_events
+from orchestrator.sweep.consistency import consistent_state
 from orchestrator.sweep.folder import SweepFolder
 from orchestrator.sweep.recorded_space import recorded_specification, restore_copy
 
@@ -35,7 +36,9 @@ def synchronize(folder: SweepFolder, tracking_uri: str | None, everything: bool 
         refuse_tracking_elsewhere(folder, events[0], tracking_uri)
         if not folder.space.exists():  # it is uploaded
             restore_copy(folder, events)
-        sweep = OpenSweep(recorded_specification(folder, events), folder, journal, events)
+        specification = recorded_specification(folder, events)
+        consistent_state(specification, events, folder.record)
+        sweep = OpenSweep(specification, folder, journal, events)
         with tracked(sweep, tracking_uri, everything) as telemetry:
             tracker = telemetry.tracker
             undelivered = deliver(tracker, len(events))

@@ -8,7 +8,6 @@ from typing import Any
 
 from orchestrator.launch.open_sweep import OpenSweep
 from orchestrator.launch.options import TrackingElsewhere
-from orchestrator.sweep.consistency import consistent_state
 from orchestrator.sweep.folder import SweepFolder
 from orchestrator.sweep.telemetry import PARENT, MlflowTelemetry
 from orchestrator.tracking import Tracker
@@ -32,7 +31,6 @@ def tracked(sweep: OpenSweep, tracking_uri: str | None, everything: bool = False
     """The tracker of a sweep, which has been handed what an earlier process could not deliver (or ``everything``).
 
     Raises:
-        JournalError: the record and the search space in it do not belong together.
         SpoolInUseError: another process delivers from this sweep's folder.
     """
     tracker = _tracker(sweep, tracking_uri)
@@ -42,7 +40,6 @@ def tracked(sweep: OpenSweep, tracking_uri: str | None, everything: bool = False
         elif tracker.delivered > len(sweep.events):  # a loss of power has cost the record its tail
             tracker.forget_deliveries(len(sweep.events))
         telemetry = MlflowTelemetry(tracker, sweep.specification, sweep.events[0]["identity"], sweep.folder.path)
-        consistent_state(sweep.specification, sweep.events, sweep.folder.record)
         telemetry.tell_again(sweep.events)
         yield telemetry
     finally:

@@ -61,7 +61,7 @@ def shown_scopes(data: SweepData) -> list[str]:
 
 
 def objective_metrics(data: SweepData) -> list[str]:
-    return [objective.metric for objective in data.specification.objectives]
+    return data.specification.objective_names
 
 
 def measured_columns(data: SweepData, trials: Sequence[TrialSummary]) -> dict[str, str]:

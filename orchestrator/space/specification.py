@@ -85,6 +85,11 @@ class SweepSpecification:
         return self.objectives[0]
 
     @property
+    def objective_names(self) -> list[str]:
+        """The metrics of all objectives, the first one first."""
+        return [objective.metric for objective in self.objectives]
+
+    @property
     def spaces(self) -> list[StudySpace]:
         """The study spaces of all entries, in order."""
         return [cell for entry in self.entries for cell in entry.cells]

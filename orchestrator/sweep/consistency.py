@@ -21,7 +21,7 @@ def consistent_state(specification: SweepSpecification, events: Sequence[Event],
         JournalError: a trial that counts is of no space of the sweep, lacks values, or has too many objectives; or a suggestion
             is none that its study can make.
     """
-    state = SweepState([objective.metric for objective in specification.objectives]).apply_all(events)
+    state = SweepState(specification.objective_names).apply_all(events)
     spaces = {space.name: space for space in specification.spaces}
     for trial in state.trials.values():
         problem = _problem(trial, spaces.get(trial.space), len(specification.objectives)) if trial.kept else None

@@ -50,7 +50,7 @@ class SweepController:
         self.specification = specification
         self.folder = folder
         self.telemetry = telemetry
-        self.state = SweepState([objective.metric for objective in specification.objectives])
+        self.state = SweepState(specification.objective_names)
         self.studies = make_studies(specification)
         self.proposals = Proposals(specification, self.studies, self.state)
         self._journal = journal
@@ -155,7 +155,7 @@ class SweepController:
             checkpoint_seconds=specification.checkpoints.interval,
             objective_metric=specification.objective.metric,
             objective_mode=specification.objective.mode,
-            other_objectives=tuple(objective.metric for objective in specification.objectives[1:]),
+            other_objectives=tuple(specification.objective_names[1:]),
         )
 
     def value(self, run: RunState) -> float | None:
@@ -195,7 +195,7 @@ class SweepController:
 
     @property
     def _objectives(self) -> set[str]:
-        return {objective.metric for objective in self.specification.objectives}
+        return set(self.specification.objective_names)
 
     def _is_stopped(self, run: RunState) -> bool:
         if not run.curve or run.progress not in run.curve:

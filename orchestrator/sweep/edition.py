@@ -42,7 +42,7 @@ class Edition:
 
 def make_edition(specification: SweepSpecification, events: Iterable[Event]) -> tuple[Edition, SweepState]:
     """Finds the home of every trial in the new space; the state is as the new objectives see it."""
-    state = SweepState([objective.metric for objective in specification.objectives]).apply_all(events)
+    state = SweepState(specification.objective_names).apply_all(events)
     edition = Edition()
     for trial in state.trials.values():
         home = _home(specification, state, trial)
@@ -63,8 +63,7 @@ def _home(specification: SweepSpecification, state: SweepState, trial: TrialStat
     runs = state.runs_of(trial.id)
     values = trial_values(specification, runs) if trial.outcome == "completed" else None
     if trial.outcome == "completed" and values is None:
-        metrics = ", ".join(objective.metric for objective in specification.objectives)
-        return f"{metrics} was not measured"
+        return f"{', '.join(specification.objective_names)} was not measured"
     return {
         "study": study_of(specification, space),
         "space": space.name,

@@ -58,7 +58,7 @@ class MlflowTelemetry:
         delivered = self.tracker.delivered
         if delivered >= len(events):
             return
-        state = SweepState([objective.metric for objective in self.specification.objectives])
+        state = SweepState(self.specification.objective_names)
         for position, event in enumerate(events, start=1):
             state.apply(event)
             if position > delivered:

@@ -27,8 +27,7 @@ def warm_start_event(specification: SweepSpecification, source: str, storage: Pa
         JournalError: its record is damaged.
     """
     folder = find_sweep(source, storage)
-    metrics = [objective.metric for objective in specification.objectives]
-    state = SweepState(metrics).apply_all(checked_events(folder.record))
+    state = SweepState(specification.objective_names).apply_all(checked_events(folder.record))
     ended = [trial for trial in state.trials.values() if trial.outcome is not None]
     trials = []
     for trial in ended:

@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import faulty
 import pytest
@@ -14,6 +15,9 @@ from orchestrator.ray_executor.cluster import QUIET_ENVIRONMENT
 from orchestrator.ray_executor.security import closed_ray
 from orchestrator.tracking.store import set_client_environment
 from trainables.architecture import registered_architectures
+
+if TYPE_CHECKING:
+    from mlflow_servers import MlflowServer
 
 HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent / "tracking"))
@@ -51,3 +55,14 @@ def faults() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def quiet_client() -> None:
     set_client_environment()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    """A real MLflow server on SQLite."""
+    from mlflow_servers import MlflowServer
+
+    server = MlflowServer(tmp_path_factory.mktemp("server"))
+    server.start()
+    yield server
+    server.kill()

@@ -7,7 +7,6 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +40,6 @@ def space_of(name: str, sampler: str, scheduler: Any, concurrency: int, trials: 
     document["architectures"].pop("unified_kv")
     document["task"]["train_examples"] = 512  # epochs of a tenth of a second, so that drivers are killed within runs
     return document
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
-    server = MlflowServer(tmp_path_factory.mktemp("server"))
-    server.start()
-    yield server
-    server.kill()
 
 
 def pair(folder: Path, document: dict[str, Any], server: MlflowServer | None) -> tuple[Chaos, Chaos]:

@@ -19,14 +19,6 @@ EPOCHS = 20
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
-    server = MlflowServer(tmp_path_factory.mktemp("server"))
-    server.start()
-    yield server
-    server.kill()
-
-
-@pytest.fixture(scope="module")
 def proxy(server: MlflowServer) -> Iterator[Proxy]:
     proxy = Proxy(server.port)
     yield proxy

@@ -77,14 +77,6 @@ class Outage(SweepObserver):
             self.failure = failure
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
-    server = MlflowServer(tmp_path_factory.mktemp("server"))
-    server.start()
-    yield server
-    server.kill()
-
-
 @pytest.fixture
 def proxy(server: MlflowServer) -> Iterator[Proxy]:
     proxy = Proxy(server.port)

@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from in_process_sweep import FIRST, SECOND, change_record, command, files_of, record_sweep, tracking_id
+from in_process_sweep import FIRST, SECOND, change_record, command, files_of, tracking_id
 
 from orchestrator.record import JournalError
 from orchestrator.reproduce.recorded import NothingRecorded
 from orchestrator.reproduce.reference import RunNotFound, find_run
 from orchestrator.sweep.folder import SweepFolder
-
-
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> SweepFolder:
-    return record_sweep(tmp_path_factory.mktemp("storage"))
-
-
-@pytest.fixture
-def sweep(recorded: SweepFolder, tmp_path: Path) -> SweepFolder:
-    """A copy that a test may change."""
-    shutil.copytree(recorded.path, tmp_path / "small")
-    return SweepFolder(tmp_path / "small")
 
 
 def test_a_run_is_named_in_every_way(recorded: SweepFolder) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +27,6 @@ from torch import Tensor
 from orchestrator.sweep.folder import SweepFolder
 
 PASSES_PER_EPOCH = 2
-
-
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> SweepFolder:
-    return record_sweep(tmp_path_factory.mktemp("storage"))
-
-
-@pytest.fixture
-def sweep(recorded: SweepFolder, tmp_path: Path) -> SweepFolder:
-    """A copy that a test may change."""
-    shutil.copytree(recorded.path, tmp_path / "small")
-    return SweepFolder(tmp_path / "small")
 
 
 def reproduced(
