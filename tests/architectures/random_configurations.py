@@ -11,6 +11,7 @@ from trainables.configuration import Configuration, ConfigurationError, Hyperpar
 from trainables.registry import architectures
 
 TOKEN_ARCHITECTURES = sorted(name for name, found in architectures().items() if found.kind == "tokens")
+SERIES_ARCHITECTURES = sorted(name for name, found in architectures().items() if found.kind == "series")
 MQAR_FAMILY = ("gpt", "unified_kv", "delta_net")
 
 
@@ -18,21 +19,44 @@ def token_task(vocab_size: int = 23, input_seq_len: int = 12) -> SimpleNamespace
     return SimpleNamespace(vocab_size=vocab_size, input_seq_len=input_seq_len)
 
 
-def _values(field: Hyperparameter) -> st.SearchStrategy[object]:
+def series_task(channels: int = 1, time_steps: int = 12) -> SimpleNamespace:
+    return SimpleNamespace(channels=channels, time_steps=time_steps)
+
+
+def random_tasks(architecture: Architecture) -> st.SearchStrategy[SimpleNamespace]:
+    """Small tasks of the kind that an architecture takes."""
+    if architecture.kind == "series":
+        return st.builds(series_task, channels=st.integers(1, 3))
+    return st.builds(token_task, vocab_size=st.integers(2, 40))
+
+
+def shapes() -> st.SearchStrategy[list[int]]:
+    """Of fields that are lists the length, and of the lists inside them, each its own."""
+    return st.lists(st.integers(1, 3), min_size=1, max_size=3)
+
+
+def _values(field: Hyperparameter, shape: list[int]) -> st.SearchStrategy[object]:
+    sizes = st.integers(1, 9)
+    if field.type == list[int]:
+        return st.lists(sizes, min_size=len(shape), max_size=len(shape))
+    if field.type == list[list[int]]:
+        return st.tuples(*(st.lists(sizes, min_size=length, max_size=length) for length in shape)).map(list)
     if typing.get_origin(field.type) is typing.Literal:
         return st.sampled_from(typing.get_args(field.type))
     if field.type is bool:
         return st.booleans()
     if field.type is int:
         lowest = int(field.minimum if field.minimum is not None else 1)
-        return st.integers(lowest, int(min(lowest + 8, field.maximum if field.maximum is not None else lowest + 8)))
+        largest = 12 if field.name == "dim" else lowest + 8
+        return st.integers(lowest, int(min(largest, field.maximum if field.maximum is not None else largest)))
     return st.just(field.default)
 
 
 @st.composite
-def configurations(draw: st.DrawFn, architecture: Architecture) -> Configuration:
+def configurations(draw: st.DrawFn, architecture: Architecture, shape: list[int] | None = None) -> Configuration:
+    shape = shape or draw(shapes())
     fields = architecture.configuration.hyperparameters()
-    values = {name: draw(_values(field), label=name) for name, field in fields.items()}
+    values = {name: draw(_values(field, shape), label=name) for name, field in fields.items()}
     try:
         return architecture.configuration.from_values(values)
     except ConfigurationError:

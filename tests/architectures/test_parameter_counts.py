@@ -7,7 +7,15 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from random_configurations import MQAR_FAMILY, TOKEN_ARCHITECTURES, configurations, token_task
+from random_configurations import (
+    MQAR_FAMILY,
+    SERIES_ARCHITECTURES,
+    TOKEN_ARCHITECTURES,
+    configurations,
+    random_tasks,
+    shapes,
+    token_task,
+)
 
 from trainables.counts import measure_counts
 from trainables.registry import architectures
@@ -46,27 +54,28 @@ def test_total_counts_of_gpt_with_2048_tokens(width: int, total: int) -> None:
     assert gpt.count(model, token_task(vocab_size=2048)).total == total
 
 
-@pytest.mark.parametrize("name", TOKEN_ARCHITECTURES)
+@pytest.mark.parametrize("name", [*TOKEN_ARCHITECTURES, *SERIES_ARCHITECTURES])
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(data=st.data())
 def test_count_equals_the_built_module(name: str, data: st.DataObject) -> None:
     architecture = architectures()[name]
-    model, task = data.draw(configurations(architecture)), token_task(vocab_size=data.draw(st.integers(2, 40)))
+    model, task = data.draw(configurations(architecture)), data.draw(random_tasks(architecture))
     with torch.device("meta"):
         module = architecture.build(model, task)
     assert architecture.count(model, task).by_scope() == measure_counts(module).by_scope()
 
 
 @pytest.mark.parametrize("function", ["count", "activation_elements"])
-@pytest.mark.parametrize("name", TOKEN_ARCHITECTURES)
+@pytest.mark.parametrize("name", [*TOKEN_ARCHITECTURES, *SERIES_ARCHITECTURES])
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(data=st.data())
 def test_closed_forms_accept_arrays(name: str, function: str, data: st.DataObject) -> None:
     architecture = architectures()[name]
-    models = data.draw(st.lists(configurations(architecture), min_size=2, max_size=4))
+    shape, task = data.draw(shapes()), data.draw(random_tasks(architecture))
+    models = data.draw(st.lists(configurations(architecture, shape), min_size=2, max_size=4))
     closed_form = getattr(architecture, function)
-    values = [closed_form(model, token_task()) for model in models]
-    together = closed_form(_stacked(models), token_task())
+    values = [closed_form(model, task) for model in models]
+    together = closed_form(_stacked(models), task)
     if function == "count":
         values, together = [value.by_scope() for value in values], together.by_scope()
         for scope, counted in together.items():
@@ -75,9 +84,27 @@ def test_closed_forms_accept_arrays(name: str, function: str, data: st.DataObjec
         assert np.broadcast_to(together, len(models)).tolist() == values
 
 
+@pytest.mark.parametrize("name", SERIES_ARCHITECTURES)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@given(data=st.data())
+def test_rules_accept_arrays(name: str, data: st.DataObject) -> None:
+    architecture, shape = architectures()[name], data.draw(shapes())
+    valid = data.draw(st.lists(configurations(architecture, shape), min_size=1, max_size=3))
+    wider = [SimpleNamespace(**{**model.to_values(), "dim": model.to_values().get("dim", 1) + 1}) for model in valid]
+    models, task = [*valid, *wider], data.draw(random_tasks(architecture))
+    namespaces = [(rule, ()) for rule in architecture.configuration.rules] + [(rule, (task,)) for rule in architecture.pair_rules]
+    for rule, others in namespaces:
+        together = np.broadcast_to(rule.holds(_stacked(models), *others), len(models))
+        assert together.tolist() == [bool(rule.holds(model, *others)) for model in models]
+
+
 def _stacked(models: list) -> SimpleNamespace:
-    fields = models[0].to_values()
-    return SimpleNamespace(**{field: np.array([getattr(model, field) for model in models]) for field in fields})
+    """Columns, one element a model; of a field that is a list its elements are columns."""
+    return SimpleNamespace(**{field: _column([getattr(model, field) for model in models]) for field in vars(models[0])})
+
+
+def _column(values: list) -> np.ndarray | list:
+    return [_column(list(items)) for items in zip(*values, strict=True)] if isinstance(values[0], list) else np.array(values)
 
 
 HEAD_WIDTHS = np.arange(8, 97, 4)

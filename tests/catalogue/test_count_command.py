@@ -79,7 +79,7 @@ def closed_form(report) -> dict[str, int]:
     architecture = available_architectures()[report.architecture]
     task = {name.removeprefix("task."): value for name, value in report.config.items() if name.startswith("task.")}
     model = {name: value for name, value in report.config.items() if not name.startswith("task.")}
-    return architecture.count(SimpleNamespace(**model), SimpleNamespace(**task)).by_scope()
+    return architecture.count(SimpleNamespace(**model), SimpleNamespace(**task, channels=1)).by_scope()
 
 
 def test_every_architecture_is_counted_with_its_defaults_as_by_its_closed_form(memsweep):
