@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+from trainables.files import identity
+
 _METADATA_KEY = "hyperparameter"
 
 
@@ -51,6 +53,8 @@ class Hyperparameter:
     minimum: float | None = None
     maximum: float | None = None
     above: float | None = None
+    file: bool = False
+    """Whether a value names a file (see :mod:`trainables.files`)."""
 
     def problem_with(self, value: Any) -> str | None:
         """The reason why ``value`` (already of the right type) is out of range, or None."""
@@ -76,9 +80,14 @@ def hyperparameter(
     minimum: float | None = None,
     maximum: float | None = None,
     above: float | None = None,
+    file: bool = False,
 ) -> Any:
-    """A dataclass field with a default, a meaning and, for numbers (also inside lists), an allowed range."""
-    metadata = {_METADATA_KEY: {"meaning": meaning, "minimum": minimum, "maximum": maximum, "above": above}}
+    """A dataclass field with a default, a meaning and, for numbers (also inside lists), an allowed range.
+
+    The text of a ``file`` field names a file: what reads a search space finds it and puts the digest of its content behind the
+    name, so that results are known by what was read, wherever it lay.
+    """
+    metadata = {_METADATA_KEY: {"meaning": meaning, "minimum": minimum, "maximum": maximum, "above": above, "file": file}}
     if isinstance(default, (list, dict)):
         return dataclasses.field(default_factory=lambda: default, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -129,6 +138,14 @@ class Configuration:
     def to_values(self) -> dict[str, Any]:
         """All fields as plain values, defaults included."""
         return {name: getattr(self, name) for name in self.hyperparameters()}
+
+    def identity_values(self) -> dict[str, Any]:
+        """All fields as what decides results: of a file its content, whatever its name."""
+        files = {name for name, field in self.hyperparameters().items() if field.file}
+        return {
+            name: identity(value) if name in files and isinstance(value, str) else value
+            for name, value in self.to_values().items()
+        }
 
 
 @functools.cache

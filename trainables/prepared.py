@@ -11,11 +11,43 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from trainables.files import with_paths
 from trainables.fingerprint import fingerprint
 
+if TYPE_CHECKING:
+    from trainables.configuration import Configuration
+    from trainables.task import Task
+
 MANIFEST = "manifest.json"
+
+
+def prepare_data(
+    root: Path,
+    task_type: type[Task],
+    task: Configuration,
+    elsewhere: Iterable[Path] = (),
+    paths: Mapping[str, Path] | None = None,
+) -> Path:
+    """The prepared data of a task, made by :func:`prepare_once` where they are missing.
+
+    ``paths`` gives the path of each file that ``task`` refers to; it is looked at only where data have to be made.
+
+    Raises:
+        FileGone: data are missing, and a file from which they are made is not there or has changed.
+        RuntimeError: as for :func:`prepare_once`.
+    """
+
+    def make(folder: Path) -> None:
+        task_type.prepare(with_paths(task, paths or {}), folder)
+
+    return prepare_once(root, task_type.name, task_type.data_values(task), make, elsewhere)
+
+
+def is_prepared(root: Path, task_type: type[Task], task: Configuration) -> bool:
+    """Whether the data of a task are complete under ``root``."""
+    return (_folder(root, task_type.name, task_type.data_values(task)) / MANIFEST).is_file()
 
 
 def prepare_once(
@@ -31,7 +63,7 @@ def prepare_once(
     Raises:
         RuntimeError: a folder of that name is there without a manifest, so something else than this function put it there.
     """
-    folder = root / f"{name}-{fingerprint(values)}"
+    folder = _folder(root, name, values)
     if (folder / MANIFEST).is_file():
         return folder
     made = next((other / folder.name for other in elsewhere if (other / folder.name / MANIFEST).is_file()), None)
@@ -48,6 +80,10 @@ def prepare_once(
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return folder
+
+
+def _folder(root: Path, name: str, values: Mapping[str, Any]) -> Path:
+    return root / f"{name}-{fingerprint(values)}"
 
 
 def data_digest(folder: Path) -> str:

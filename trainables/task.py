@@ -6,7 +6,7 @@ import abc
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,28 @@ class TokenModule(Protocol):
 
     def hidden_states(self, ids: Tensor) -> Tensor:
         """(B, T) int64 token ids to (B, T, D) normalised final hidden states."""
+
+
+class SeriesModule(Protocol):
+    """What the module of a series architecture offers to a series task: it is called with (B, T, C) windows of C channels.
+
+    It returns (B, P, C): for each of the last P positions its prediction of the value that follows; P is T where every position
+    predicts its next value, 1 where the window's end alone does. After a call in training mode, ``auxiliary_loss`` (a scalar
+    tensor), where a module has one, is added to the training loss.
+    """
+
+    def __call__(self, windows: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class CodebookModule(Protocol):
+    """What a module that reads from codebooks offers besides."""
+
+    codebook_sizes: tuple[int, ...]
+    """Rows of each codebook that inputs choose from."""
+
+    def chosen_codes(self, windows: Tensor) -> list[Tensor]:
+        """For (B, T, C) windows the row that weighs most: of each codebook a (B, T) int64 tensor of indices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +74,12 @@ class Task(abc.ABC):
     configuration_type: ClassVar[type[Configuration]]
     metrics: ClassVar[Mapping[str, Mode]]
     """Names of the metrics that :meth:`evaluate` returns, each with ``min`` or ``max``."""
+    final_metrics: ClassVar[Mapping[str, Mode]] = {}
+    """Names of the metrics that :meth:`evaluate_finally` returns, each with ``min`` or ``max``."""
+    reported_metrics: ClassVar[tuple[str, ...]] = ()
+    """Metrics that tables show beside the objectives."""
+    baseline_ratios: ClassVar[Mapping[str, str]] = {}
+    """Of a metric the one that is its ratio to a baseline, which pictures show as a line."""
     training_defaults: ClassVar[Mapping[str, Any]] = {}
     """Values of the training configuration that differ from its own defaults for this task."""
     progress_unit: ClassVar[str] = "epoch"
@@ -63,10 +91,28 @@ class Task(abc.ABC):
         self.folder = folder
         self.device = device
 
+    @classmethod  # noqa: B027 - most tasks need nothing besides
+    def preload(cls) -> None:
+        """Imports what a run will need at its end, so that it counts to the memory of the process and to no run's."""
+
+    @classmethod  # noqa: B027 - most tasks have nothing outside their configuration
+    def inspect(cls, configuration: Any) -> None:
+        """Looks at what lies outside the configuration, such as files, before anything starts.
+
+        Raises:
+            ConfigurationError: what does not fit, each problem with the name of its field.
+        """
+
+    @classmethod
+    def data_values(cls, configuration: Any) -> dict[str, Any]:
+        """The values that decide the prepared data; runs that agree in them share a folder."""
+        values: dict[str, Any] = configuration.identity_values()
+        return values
+
     @classmethod
     @abc.abstractmethod
     def prepare(cls, configuration: Any, folder: Path) -> None:
-        """Writes the data into the existing empty ``folder``; deterministic, from ``configuration`` alone."""
+        """Writes the data into the existing empty ``folder``; deterministic, from ``configuration`` and the files it names."""
 
     @classmethod
     def epoch_tokens(cls, configuration: Any) -> int | None:
@@ -103,6 +149,13 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def evaluate(self, module: nn.Module, batch_size: int) -> dict[str, float]:
         """The metrics on the validation data; the caller has set evaluation mode and disabled gradients."""
+
+    def evaluate_finally(self, module: nn.Module, batch_size: int) -> dict[str, float]:
+        """Metrics that are measured once, when a run has reached its end; called as :meth:`evaluate` is."""
+        return {}
+
+    def save_exhibits(self, module: nn.Module, folder: Path) -> None:  # noqa: B027 - most tasks have nothing to show
+        """Writes what can be shown of a module at the end of its run, pictures and their data, into the existing ``folder``."""
 
 
 _TASKS: dict[str, type[Task]] = {}

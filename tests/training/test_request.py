@@ -41,7 +41,7 @@ def test_the_fingerprint_sees_every_value(tmp_path: Path) -> None:
 
 
 def test_the_fingerprint_is_the_same_in_every_version(tmp_path: Path) -> None:
-    values = small_request(tmp_path).resolved().to_values()
+    values = small_request(tmp_path).resolved().identity_values()
     assert values["training"]["lr_gamma"] == 0.95 and values["task_values"]["power_a"] == 0.01
     assert list(values) == ["architecture", "model", "task", "task_values", "training"]
 

@@ -92,3 +92,28 @@ def test_a_link_is_no_best_checkpoint_that_the_last_one_could_go_for(tmp_path: P
     (folder / "best.pt").symlink_to(folder / "checkpoint.pt")
     apply_retention(folder, "best")
     assert (folder / "checkpoint.pt").read_text() == "checkpoint.pt"
+
+
+@pytest.mark.parametrize("keep", ["last", "best", "none"])
+def test_exhibits_stay_and_keep_their_folder(tmp_path: Path, keep: Any) -> None:
+    folder = folder_with(tmp_path, "checkpoint.pt", "best.pt")
+    (folder / "exhibits").mkdir()
+    (folder / "exhibits" / "predictions.npz").write_text("data")
+    apply_retention(folder, keep)
+    assert (folder / "exhibits" / "predictions.npz").read_text() == "data"
+    assert names(folder) == {"exhibits"} | {"last": {"checkpoint.pt"}, "best": {"best.pt"}, "none": set()}[keep]
+
+
+def test_a_run_with_nothing_to_show_leaves_no_folder_behind(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path, "checkpoint.pt")
+    (folder / "exhibits").mkdir()
+    apply_retention(folder, "none")
+    assert not folder.exists()
+
+
+def test_a_link_named_exhibits_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    folder = folder_with(tmp_path, "checkpoint.pt")
+    (folder / "exhibits").symlink_to(tmp_path / "empty")
+    apply_retention(folder, "none")
+    assert (tmp_path / "empty").is_dir() and names(folder) == {"exhibits"}

@@ -78,6 +78,9 @@ class Session(abc.ABC):
     def report_again(self) -> StepReport:
         """The report of the last step, also after ``load``: equal to the one before the checkpoint was written."""
 
+    def save_exhibits(self, folder: Path) -> None:  # noqa: B027 - most sessions have nothing to show
+        """Writes what can be shown of a finished run, pictures and their data, into the existing ``folder``."""
+
     @abc.abstractmethod
     def save(self, path: Path) -> None:
         """Writes a checkpoint, complete or not at all."""

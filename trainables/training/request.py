@@ -29,14 +29,14 @@ class ResolvedRun:
     task: Configuration
     training: TrainingConfiguration
 
-    def to_values(self) -> dict[str, Any]:
+    def identity_values(self) -> dict[str, Any]:
         """What decides the numbers of the run, apart from its seed."""
         return {
             "architecture": self.architecture.name,
-            "model": self.model.to_values(),
+            "model": self.model.identity_values(),
             "task": self.task_type.name,
-            "task_values": self.task.to_values(),
-            "training": self.training.to_values(),
+            "task_values": self.task.identity_values(),
+            "training": self.training.identity_values(),
         }
 
 
@@ -92,7 +92,7 @@ class RunRequest:
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits, equal for runs that differ in seed, names and folders only; raises as :meth:`resolved`."""
-        return fingerprint(self._resolved.to_values())
+        return fingerprint(self._resolved.identity_values())
 
     @cached_property
     def _resolved(self) -> ResolvedRun:

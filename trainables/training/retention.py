@@ -7,6 +7,7 @@ import itertools
 import stat
 from pathlib import Path
 
+from trainables.exhibits import EXHIBITS
 from trainables.training.checkpoint import BEST_CHECKPOINT, LAST_CHECKPOINT
 from trainables.training.request import Keep
 
@@ -14,8 +15,8 @@ from trainables.training.request import Keep
 def apply_retention(folder: Path, keep: Keep) -> None:
     """Removes from the folder of an ended run the checkpoints that are not kept, and what writers that were killed left.
 
-    ``best`` keeps the last checkpoint where there is no best one; ``none`` removes the empty folder too. Nothing else is
-    touched, no link is followed, and what is missing already is as good as removed.
+    ``best`` keeps the last checkpoint where there is no best one; ``none`` removes the empty folder too, where the run has no
+    exhibits. Nothing else is touched, no link is followed, and what is missing already is as good as removed.
 
     Raises:
         OSError: a file cannot be removed.
@@ -27,7 +28,8 @@ def apply_retention(folder: Path, keep: Keep) -> None:
     for name in _superfluous(folder, keep):
         _remove(folder / name)
     if keep == "none":
-        with contextlib.suppress(OSError):  # what is not ours keeps the folder
+        with contextlib.suppress(OSError):  # exhibits, and what is not ours, keep the folder
+            _remove_empty(folder / EXHIBITS)
             folder.rmdir()
 
 
@@ -37,6 +39,12 @@ def _superfluous(folder: Path, keep: Keep) -> list[str]:
     if keep == "none":
         return [LAST_CHECKPOINT, BEST_CHECKPOINT]
     return [LAST_CHECKPOINT] if stat.S_ISREG(_mode(folder / BEST_CHECKPOINT)) else []
+
+
+def _remove_empty(folder: Path) -> None:
+    """A run with nothing to show has left it."""
+    if folder.is_dir() and not folder.is_symlink():
+        folder.rmdir()
 
 
 def _remove(path: Path) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from trainables.counts import measure_counts
 from trainables.finite import finite_metrics
 from trainables.memory import estimated_mib, weights_mib
-from trainables.prepared import prepare_once
+from trainables.prepared import prepare_data
 from trainables.training.checkpoint import CheckpointRefused, read_checkpoint, write_checkpoint
 from trainables.training.forward_hooks import beat_on_forward
 from trainables.training.optimizer import build_optimizer, clip_gradients
@@ -38,9 +38,7 @@ class TrainingSession(Session):
         started = time.perf_counter()
         self._resolved = self.request.resolved()
         task_type, task = self._resolved.task_type, self._resolved.task
-        self.prepared = prepare_once(
-            self.request.artifacts, task_type.name, task.to_values(), lambda folder: task_type.prepare(task, folder)
-        )
+        self.prepared = prepare_data(self.request.artifacts, task_type, task)
         seed_everything(self.request.seed)
         self._order = torch.Generator().manual_seed(self.request.seed)
         self.task = task_type(task, self.prepared, self.device)
@@ -80,6 +78,8 @@ class TrainingSession(Session):
         metrics |= self._evaluate(metrics)
         self._total_seconds += time.perf_counter() - started
         self._note_target(metrics)
+        if self._finished:
+            metrics |= self._evaluate_finally(metrics)
         metrics |= {"time/train_s": self._train_seconds, "time/total_s": self._total_seconds, **self._solved}
         self._improved = self._note_best(metrics)
         self._last_metrics = finite_metrics(metrics)
@@ -87,6 +87,11 @@ class TrainingSession(Session):
 
     def report_again(self) -> StepReport:
         return StepReport(self._epoch, self._last_metrics, self._finished, self._improved)
+
+    def save_exhibits(self, folder: Path) -> None:
+        self.module.eval()
+        with torch.inference_mode():
+            self.task.save_exhibits(self.module, folder)
 
     def save(self, path: Path) -> None:
         state = {
@@ -185,11 +190,21 @@ class TrainingSession(Session):
             metrics = self.task.evaluate(self.module, self._resolved.training.eval_batch_size)
         if self.task.tokens_per_evaluation is not None:
             metrics["throughput/inference_tokens_per_s"] = self.task.tokens_per_evaluation / (time.perf_counter() - started)
-        measured = {**trained, **metrics}
+        self._require_finite_objectives({**trained, **metrics})
+        return metrics
+
+    def _evaluate_finally(self, measured: Mapping[str, float]) -> dict[str, float]:
+        started = time.perf_counter()
+        with torch.inference_mode():
+            metrics = self.task.evaluate_finally(self.module, self._resolved.training.eval_batch_size)
+        self._total_seconds += time.perf_counter() - started
+        self._require_finite_objectives({**measured, **metrics})
+        return metrics
+
+    def _require_finite_objectives(self, measured: dict[str, float]) -> None:
         for name in ("val/loss", self.request.objective_metric, *self.request.other_objectives):
             if name in measured:
                 self._require_finite(name, measured[name], measured)
-        return metrics
 
     def _require_finite(self, what: str, value: float, measured: Mapping[str, float]) -> float:
         if not math.isfinite(value):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import torch
 
+from trainables.exhibits import EXHIBITS
 from trainables.finite import finite_metrics
 from trainables.memory import DeviceBaseline, MemoryMonitor
 from trainables.training.keeper import CheckpointKeeper
@@ -30,7 +32,8 @@ class RunWorker:
 
     A request whose folder has a checkpoint of the same fingerprint and seed continues from it: the first payload repeats the
     step that the checkpoint was written after, since its result may have been lost with the worker. A run that ends writes a
-    last checkpoint, unless it diverged or failed. ``beat`` is called whenever the run has shown that it is alive.
+    last checkpoint, unless it diverged or failed, and one that completes its exhibits. ``beat`` is called whenever the run has
+    shown that it is alive.
     """
 
     def __init__(self, device: torch.device, *, beat: Callable[[], None] = no_beat) -> None:
@@ -109,11 +112,12 @@ class RunWorker:
         assert self._keeper is not None
         self._beat()
         self._fingerprint = request.fingerprint()
+        task_type = request.resolved().task_type
+        task_type.preload()
         self._monitor = MemoryMonitor(self._device)
         self._monitor.start()
         self._baseline = DeviceBaseline(self._device)
-        session_type = request.resolved().task_type.session or TrainingSession
-        session: Session = session_type(request, self._device)
+        session: Session = (task_type.session or TrainingSession)(request, self._device)
         session.beat = self._beat
         session.start()
         self._keeper.continue_session(session)
@@ -139,7 +143,24 @@ class RunWorker:
         self._keeper.keep(self._session, report)
         self._latest = self._payload(report, outcome="completed" if report.finished else None)
         if report.finished:
-            self._ended = self._latest
+            # After the payload, whose memory is that of the run and not of drawing.
+            self._ended = self._latest = self._with_exhibits(self._session, self._latest)
+
+    def _with_exhibits(self, session: Session, payload: Payload) -> Payload:
+        """Saves what a completed run has to show; where that fails, the payload is told with a warning."""
+        assert self._request is not None
+        if self._request.folder is None:
+            return payload
+        self._beat()
+        try:
+            _save_exhibits(session, self._request.folder / EXHIBITS)
+        except Exception as error:
+            told = RunError.of(error)
+            warning = f"the run is complete, but its exhibits could not be saved: {told.type}: {told.message}"
+            _logger.warning("%s: %s", payload.run, warning)
+            payload = dataclasses.replace(payload, warning="\n".join(filter(None, (payload.warning, warning))))
+        self._beat()
+        return payload
 
     def _keep_last(self) -> None:
         """Not in the middle of a step, which an interrupt may have left undone."""
@@ -187,3 +208,13 @@ class RunWorker:
         if self._baseline is not None:
             self._leftover_mib = self._baseline.leftover_mib()
             self._baseline = None
+
+
+def _save_exhibits(session: Session, folder: Path) -> None:
+    """Without an empty folder where a run has nothing to show."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        session.save_exhibits(folder)
+    finally:
+        if not any(folder.iterdir()):
+            folder.rmdir()

@@ -1,0 +1,1 @@
+"""What the task ``forecasting`` consists of: series, splits of their windows, predictions."""
