@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,12 +14,11 @@ import numpy as np
 from orchestrator.expression import Expression, ExpressionError, NotVectorisable, evaluate
 from orchestrator.space.dimension import Dimension
 from orchestrator.space.distinct import evaluate_distinct
-from orchestrator.space.value import Value, is_derived
+from orchestrator.space.items import items_read
+from orchestrator.space.value import Infeasible, Listing, NotUniform, Value, is_derived
 from trainables.configuration import Configuration, Hyperparameter, convert
 
-
-class Infeasible(Exception):
-    """A computed value of this candidate has no meaning: a division by zero, half a layer, a negative width."""
+__all__ = ["Assignment", "Field", "Infeasible", "Namespace", "NotDrawn"]
 
 
 class NotDrawn(Exception):
@@ -41,6 +43,14 @@ class Field:
     def __post_init__(self) -> None:
         object.__setattr__(self, "derived", is_derived(self.value))
 
+    @cached_property
+    def items(self) -> tuple[Field, ...]:
+        """The items of a list that is written out and in which something is computed: an expression can read one by one."""
+        if not (self.derived and isinstance(self.value, Listing)):
+            return ()
+        described = replace(self.hyperparameter, type=_item_type(self.hyperparameter.type))
+        return tuple(Field(f"{self.name}[{i}]", described, item, self.written) for i, item in enumerate(self.value.items))
+
 
 class Assignment:
     """Resolves fields for the dimension values ``drawn`` (plain values, or arrays with one element a candidate).
@@ -64,9 +74,26 @@ class Assignment:
             Infeasible: a derived value of a single candidate does not fit its field.
             NotVectorisable: it cannot be had for many candidates at once.
         """
-        if name not in self._resolved:
-            self._resolved[name] = self._resolve(self._fields[name])
-        return self._resolved[name]
+        return self._known(self._fields[name])
+
+    def _known(self, field: Field) -> Any:
+        if field.name not in self._resolved:
+            items = field.items
+            self._resolved[field.name] = [self._known(item) for item in items] if items else self._resolve(field)
+        return self._resolved[field.name]
+
+    def _reader(self, expression: Expression) -> Callable[[str], Any]:
+        """Looks up what an expression reads. Of a list it resolves no more items than are read: others may depend on these."""
+        if not any(self._fields[name].items for name in expression.names if name in self._fields):
+            return self.lookup
+        return lambda name: self._items_of(self._fields[name], items_read(expression.text, name))
+
+    def _items_of(self, field: Field, positions: frozenset[int] | None) -> Any:
+        if not field.items or positions is None:
+            return self._known(field)
+        size = len(field.items)
+        needed = {position % size for position in positions if -size <= position < size}
+        return [self._known(item) if index in needed else None for index, item in enumerate(field.items)]
 
     def drawn(self, dimension: Dimension) -> Any:
         try:
@@ -96,10 +123,13 @@ class Assignment:
         return (values != "" if values.dtype.kind == "U" else values.astype(bool)) & known
 
     def _evaluated(self, expression: Expression) -> tuple[Any, Any]:
+        lookup = self._reader(expression)
         try:
-            return evaluate(expression, self.lookup), True
+            return evaluate(expression, lookup), True
+        except NotUniform:
+            raise
         except NotVectorisable:
-            values, known, evaluations = evaluate_distinct(expression, self.lookup)
+            values, known, evaluations = evaluate_distinct(expression, lookup)
             self.one_by_one += evaluations
             return values, known
         except ExpressionError as error:
@@ -126,11 +156,13 @@ class Assignment:
 
     def _checked_many(self, hyperparameter: Hyperparameter, value: Any) -> Any:
         if isinstance(value, list):
-            return [self._checked_many(hyperparameter, item) for item in value]
-        column = np.asarray(value)
-        if hyperparameter.type in (str, bool) or column.dtype.kind not in "if":
+            described = replace(hyperparameter, type=_item_type(hyperparameter.type))
+            return [self._checked(described, item) for item in value]
+        number = _number_type(hyperparameter.type)
+        if number is None or value.dtype.kind not in "if":
             raise NotVectorisable(hyperparameter.name)
-        if hyperparameter.type is not float:
+        column = value
+        if number is int:
             self.valid = self.valid & (column == np.floor(column))
             column = np.floor(column).astype(np.int64)
         for bound, outside in _breaches(hyperparameter, column):
@@ -155,7 +187,7 @@ class Namespace:
 
     @staticmethod
     def _plain(name: str, value: Any) -> Any:
-        """Closed forms and rules are written for columns of numbers, truth values or text, not of lists or of nulls."""
+        """Closed forms and rules are written for columns of numbers, truth values or text (in lists too), not of objects."""
         if isinstance(value, np.ndarray) and value.dtype == object:
             raise NotVectorisable(name)
         return value
@@ -172,3 +204,19 @@ def _breaches(hyperparameter: Hyperparameter, column: np.ndarray) -> list[tuple[
         (high, column > (high if high is not None else 0)),
         (above, column <= (above if above is not None else 0)),
     ]
+
+
+def _item_type(wanted: Any) -> Any:
+    """The type of a list's items; of a union that of its list."""
+    parts = _union_parts(wanted)
+    return next((typing.get_args(part)[0] for part in parts if typing.get_origin(part) is list), Any)
+
+
+def _number_type(wanted: Any) -> type | None:
+    """int or float where a number is wanted (also where it may be null), else None."""
+    found = {part for part in _union_parts(wanted) if part is not type(None)}
+    return int if found == {int} else float if found == {float} else None
+
+
+def _union_parts(wanted: Any) -> tuple[Any, ...]:
+    return typing.get_args(wanted) if typing.get_origin(wanted) in (typing.Union, types.UnionType) else (wanted,)

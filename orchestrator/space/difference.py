@@ -19,6 +19,7 @@ from orchestrator.space.reading.value import Gridded
 from orchestrator.space.sections import SECTIONS, MeasuredConfiguration, SchedulerConfiguration
 from orchestrator.space.specification import EntrySpecification, SweepSpecification
 from orchestrator.space.value import Computed, Constant, ExpressionGuard, Listing, Repeated, Searched, Value
+from trainables.files import identity
 
 _SCHEDULER_OPTIONS = {
     "none": (),
@@ -161,7 +162,7 @@ def _plain_meaning(value: Any) -> Any:
         return ("list", tuple(map(_plain_meaning, value)))
     if isinstance(value, Mapping):
         return ("mapping", frozenset((key, _plain_meaning(item)) for key, item in value.items()))
-    return value
+    return identity(value) if isinstance(value, str) else value
 
 
 def _expression_meaning(expression: Expression) -> Any:

@@ -54,13 +54,24 @@ class IntegerDimension:
     def positions(self, indices: np.ndarray) -> np.ndarray:
         return _positions(self.column(indices).astype(float), self.low, self.high, self.log)
 
-    def weights(self) -> np.ndarray:
-        """The prior mass of each value, summing to 1."""
+    def mass(self, indices: np.ndarray) -> np.ndarray:
+        """The prior probability of the value at each index; that of all values sums to 1."""
         if not self.log:
-            return np.full(self.size, 1 / self.size)
-        values = self.column(np.arange(self.size)).astype(float)
-        mass = np.log((values + 0.5) / (values - 0.5))
-        return np.asarray(mass / mass.sum())
+            return np.full(len(indices), 1 / self.size)
+        values = self.column(indices).astype(float)
+        low, high = self._log_ends
+        return np.asarray(np.log((values + 0.5) / (values - 0.5)) / (high - low))
+
+    def draw(self, generator: np.random.Generator, count: int) -> np.ndarray:
+        """(count,) indices drawn from the prior."""
+        if not self.log:
+            return np.asarray(generator.integers(0, self.size, count))
+        values = np.rint(np.exp(generator.uniform(*self._log_ends, count)))
+        return np.asarray(np.clip(values - self.low, 0, self.size - 1).astype(np.int64))
+
+    @property
+    def _log_ends(self) -> tuple[float, float]:
+        return math.log(self.low - 0.5), math.log(self.high + 0.5)
 
     def label(self, value: Any) -> Any:
         return value
@@ -116,8 +127,11 @@ class FloatDimension:
     def positions(self, indices: np.ndarray) -> np.ndarray:
         return _positions(self.column(indices), self.low, self.high, self.log)
 
-    def weights(self) -> np.ndarray:
-        return np.full(self.lattice_size, 1 / self.lattice_size)
+    def mass(self, indices: np.ndarray) -> np.ndarray:
+        return np.full(len(indices), 1 / self.lattice_size)
+
+    def draw(self, generator: np.random.Generator, count: int) -> np.ndarray:
+        return np.asarray(generator.integers(0, self.lattice_size, count))
 
     def label(self, value: Any) -> Any:
         return value
@@ -188,8 +202,11 @@ class ChoiceDimension:
     def is_ordered(self) -> bool:
         return self._is_numeric
 
-    def weights(self) -> np.ndarray:
-        return np.full(self.size, 1 / self.size)
+    def mass(self, indices: np.ndarray) -> np.ndarray:
+        return np.full(len(indices), 1 / self.size)
+
+    def draw(self, generator: np.random.Generator, count: int) -> np.ndarray:
+        return np.asarray(generator.integers(0, self.size, count))
 
     def label(self, value: Any) -> Any:
         """What Optuna sees: the value itself where that is plain and unmistakable, else its JSON text."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,21 +13,36 @@ _EXACT = 2**53
 
 
 def evaluate_distinct(expression: Expression, lookup: Callable[[str], Any]) -> tuple[np.ndarray, np.ndarray, int]:
-    """(values, known) of shape (N,) over columns of N candidates, and how many evaluations that took.
+    """(values, known) of shape (N,) over columns of N candidates, also inside lists, and how many evaluations that took.
 
     Where ``known`` is false the expression has no value.
 
     Raises:
-        NotVectorisable: what it reads, or its value, is no column of plain numbers or of text.
+        NotVectorisable: it reads no column, or its value is no plain number or text.
     """
     read = {name: lookup(name) for name in expression.names}
-    columns = {name: value for name, value in read.items() if isinstance(value, np.ndarray)}
-    if not columns or any(isinstance(value, list) for value in read.values()):
-        raise NotVectorisable("a list differs from candidate to candidate")
-    first, inverse = _distinct_rows(list(columns.values()))
-    values = evaluate_each(expression, lambda name: columns[name][first] if name in columns else read[name], len(first))
+    columns = [column for value in read.values() for column in _columns(value)]
+    if not columns:
+        raise NotVectorisable("what it reads is no column")
+    first, inverse = _distinct_rows(columns)
+    values = evaluate_each(expression, lambda name: _rows(read[name], first), len(first))
     known = np.array([not isinstance(value, ExpressionError) for value in values])
     return _column(values, known)[inverse], known[inverse], len(first)
+
+
+def _columns(value: Any) -> Iterator[np.ndarray]:
+    """The columns in a value: itself, or those in a list."""
+    if isinstance(value, np.ndarray):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _columns(item)
+
+
+def _rows(value: Any, rows: np.ndarray) -> Any:
+    if isinstance(value, list):
+        return [_rows(item, rows) for item in value]
+    return value[rows] if isinstance(value, np.ndarray) else value
 
 
 def _distinct_rows(columns: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,7 @@ from orchestrator.space.description import describe_dimension, describe_plain, d
 from orchestrator.space.dimension import ROUNDING, ChoiceDimension, Dimension, IntegerDimension
 from orchestrator.space.study_space import StudySpace
 from orchestrator.space.value import Computed, Constant, Listing, Repeated, Searched, Value
+from trainables.files import identity
 
 Drawn = dict[str, Any]
 """Values of the active dimensions by name, in the order of ``StudySpace.searched``."""
@@ -76,7 +77,8 @@ def find_drawn(space: StudySpace, configuration: Mapping[str, Mapping[str, Any]]
 
 
 def same_value(one: Any, other: Any) -> bool:
-    """Whether two plain values are equal; whole and real numbers compare by value, truth values equal no number."""
+    """Whether two plain values are equal; whole and real numbers compare by value, truth values equal no number, and references
+    to files by what they hold."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, (int, float)) and isinstance(other, (int, float)):
@@ -86,6 +88,8 @@ def same_value(one: Any, other: Any) -> bool:
         return len(one) == len(other) and all(map(same_value, one, other))
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return one.keys() == other.keys() and all(same_value(one[key], other[key]) for key in one)
+    if isinstance(one, str) and isinstance(other, str):
+        return identity(one) == identity(other)
     return type(one) is type(other) and bool(one == other)
 
 

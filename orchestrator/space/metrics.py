@@ -23,4 +23,4 @@ COMMON_METRICS: dict[str, Mode] = {
 
 def objective_metrics(task_type: type[Task]) -> dict[str, Mode]:
     """All metrics that an objective on this task may name, the task's own first."""
-    return dict(task_type.metrics) | COMMON_METRICS
+    return dict(task_type.metrics) | dict(task_type.final_metrics) | COMMON_METRICS

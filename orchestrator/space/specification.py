@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from orchestrator.document import Source
@@ -19,6 +20,7 @@ from orchestrator.space.sections import (
     TrackingConfiguration,
 )
 from orchestrator.space.study_space import StudySpace
+from trainables.files import NamedFile
 from trainables.task import Mode, Task
 
 
@@ -78,6 +80,13 @@ class SweepSpecification:
     tracking: TrackingConfiguration
     require_holds_for: Mapping[str, tuple[str, ...]]
     """Each ``require`` line with the entries that have all its names."""
+    named_files: Mapping[str, NamedFile] = field(default_factory=dict)
+    """The files that fields name, by the text that was written."""
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The path of each file by its reference."""
+        return {named.reference: named.path for named in self.named_files.values()}
 
     @property
     def objective(self) -> Objective:

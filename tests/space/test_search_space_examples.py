@@ -16,7 +16,11 @@ MATCHED = next(path for path in EXAMPLES if path.stem == "mqar_parameter_matched
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_is_refused_for_nothing_but_what_is_not_available_yet(path: Path) -> None:
+def test_an_example_is_refused_for_nothing_but_what_is_not_available_yet(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "y_w.csv").write_text("time,value\n0,1\n1,2\n")
+    monkeypatch.chdir(tmp_path)
     try:
         specification = read_search_space(path)
     except SearchSpaceError as error:

@@ -10,6 +10,7 @@ from typing import Any
 from orchestrator.document import Diagnostics, Node, Source, did_you_mean
 from orchestrator.document.node import Entry
 from orchestrator.expression import Expression, ExpressionError, parse
+from orchestrator.space.reading.files import FileFinder
 
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)([kMGB%])")
 _FACTORS = {"k": 1e3, "M": 1e6, "G": 1e9, "B": 1e9, "%": 1e-2}
@@ -18,9 +19,10 @@ _FACTORS = {"k": 1e3, "M": 1e6, "G": 1e9, "B": 1e9, "%": 1e-2}
 class Context:
     """Collects diagnostics of one source and offers the checks that every reader needs."""
 
-    def __init__(self, source: Source, diagnostics: Diagnostics) -> None:
+    def __init__(self, source: Source, diagnostics: Diagnostics, files: FileFinder | None = None) -> None:
         self.source = source
         self.diagnostics = diagnostics
+        self.files = files or FileFinder()
 
     def error(self, node: Node, path: str, message: str, hint: str = "") -> None:
         self.diagnostics.add(node, path, message, hint)

@@ -8,8 +8,10 @@ from typing import Any
 from orchestrator.document import child_path
 from orchestrator.space.dimension import ChoiceDimension, Dimension, FloatDimension, IntegerDimension
 from orchestrator.space.reading.context import Context, nearest_choice
+from orchestrator.space.reading.files import FileMistake
 from orchestrator.space.reading.slot import Slot
 from trainables.configuration import Hyperparameter, convert
+from trainables.files import identity
 
 
 class Mistake(Exception):
@@ -44,16 +46,27 @@ class DimensionReader:
         places = [Slot(item, child_path(slot.path, i), slot.name, slot.wanted) for i, item in enumerate(slot.node.items)]
         read = [self.constant(place) for place in places]
         for index, value in enumerate(read):
-            if any(type(value) is type(other) and value == other for other in read[:index]):
+            if any(self._alike(value, other) for other in read[:index]):
                 raise self.wrong(places[index], f"the value {value!r} is there twice", "remove one")
         return tuple(read)
 
     def constant(self, slot: Slot) -> Any:
-        """A plain value of the wanted type and in the field's range."""
+        """A plain value of the wanted type and in the field's range; of a file its reference."""
         value = self._converted(slot)
         if problem := self._field.problem_with(value):
             raise self.wrong(slot, f"`{self._field.name}` {problem}", self._field.meaning)
-        return value
+        return self._reference(slot, value) if self._field.file and isinstance(value, str) else value
+
+    def _reference(self, slot: Slot, written: str) -> str:
+        try:
+            return self._context.files.find(written).reference
+        except FileMistake as mistake:
+            raise self.wrong(slot, mistake.message, mistake.hint) from None
+
+    def _alike(self, value: Any, other: Any) -> bool:
+        if self._field.file and isinstance(value, str) and isinstance(other, str):
+            return identity(value) == identity(other)
+        return type(value) is type(other) and bool(value == other)
 
     def wrong(self, slot: Slot, message: str, hint: str = "") -> Mistake:
         """Reports a mistake; to be raised."""

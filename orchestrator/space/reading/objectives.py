@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from orchestrator.document import Node, child_path, did_you_mean
 from orchestrator.space.metrics import objective_metrics
@@ -35,6 +35,19 @@ def read_objectives(context: Context, root: Node, task_type: type[Task] | None) 
         elif _is_known(context, place, path, metric, task_type, known):
             found[metric] = Objective(metric, section.mode or known[metric], section.at)
     return tuple(found.values())
+
+
+def check_stopping(
+    context: Context, root: Node, task_type: type[Task] | None, objectives: Sequence[Objective], scheduler: str
+) -> None:
+    """Refuses a stopping rule over an objective that is measured at the end alone, when nothing is left to stop."""
+    if task_type is None or not objectives or scheduler == "none" or objectives[0].metric not in task_type.final_metrics:
+        return
+    path, item = _items(context, root.get("objective"))[0]
+    each = next((metric for metric in task_type.metrics if metric not in task_type.final_metrics), "one of every epoch")
+    message = f"`{objectives[0].metric}` is measured at the end of a run: `scheduler: {scheduler}` has nothing to go by"
+    hint = f"let the first objective be one of every epoch, such as `{each}`, or write scheduler: none"
+    context.error(_place(item) or root, child_path(path, "metric"), message, hint)
 
 
 def _items(context: Context, node: Node | None) -> list[tuple[str, Node | None]]:

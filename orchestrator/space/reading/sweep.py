@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import re
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from orchestrator.document import (
@@ -28,7 +29,8 @@ from orchestrator.space.metrics import objective_metrics
 from orchestrator.space.reading.constraints import ReadConstraints, entries_of_requirement, read_constraints
 from orchestrator.space.reading.context import Context
 from orchestrator.space.reading.entry import NOT_YET, ReadEntry, Shared, gridded, read_entry
-from orchestrator.space.reading.objectives import read_objectives
+from orchestrator.space.reading.files import FileFinder
+from orchestrator.space.reading.objectives import check_stopping, read_objectives
 from orchestrator.space.reading.overrides import apply_overrides
 from orchestrator.space.reading.references import check_references
 from orchestrator.space.reading.section import read_section
@@ -37,6 +39,7 @@ from orchestrator.space.specification import EntrySpecification, SweepSpecificat
 from orchestrator.space.study_space import StudySpace
 from orchestrator.space.value import Constant
 from trainables.configuration import Configuration, Rule
+from trainables.files import NamedFile, shown_names
 from trainables.registry import RESERVED_TASKS, tasks
 from trainables.task import Task
 from trainables.training.configuration import TrainingConfiguration
@@ -46,26 +49,37 @@ _LONGEST_CELL_NAME = 120
 """Cells name folders, whose names a file system limits to 255 bytes."""
 
 
-def read_search_space(path: str | Path, overrides: Sequence[str] = ()) -> SweepSpecification:
-    """Reads and checks a search space, all but the feasibility of its budget.
+def read_search_space(
+    path: str | Path, overrides: Sequence[str] = (), known_files: Mapping[str, NamedFile] | None = None
+) -> SweepSpecification:
+    """Reads and checks a search space, all but the feasibility of its budget and what is in its files.
+
+    A file that it names is looked for beside it, then in the working directory, then among ``known_files`` by what is written.
 
     Raises:
         SearchSpaceError: with every mistake of the file at once.
     """
-    diagnostics = Diagnostics(str(path))
-    return _read(read_document(path, diagnostics), diagnostics, overrides)
+    diagnostics, folders = Diagnostics(str(path)), (Path(path).parent, Path())
+    return _read(read_document(path, diagnostics), diagnostics, overrides, FileFinder(folders, known_files))
 
 
-def read_search_space_text(text: str, name: str, overrides: Sequence[str] = ()) -> SweepSpecification:
-    """The same of a text, whose mistakes are told as those of a file ``name``."""
+def read_search_space_text(
+    text: str, name: str, overrides: Sequence[str] = (), recorded_files: Mapping[str, NamedFile] | None = None
+) -> SweepSpecification:
+    """The same of a text, whose mistakes are told as those of a file ``name``.
+
+    With ``recorded_files`` nothing is looked for: a file is what they say of the text that names it.
+    """
     diagnostics, source = Diagnostics(name), Source(name, text)
-    return _read(Document(source, parse_document(source, diagnostics)), diagnostics, overrides)
+    folders = (Path(name).parent, Path()) if recorded_files is None else ()
+    files = FileFinder(folders, recorded_files)
+    return _read(Document(source, parse_document(source, diagnostics)), diagnostics, overrides, files)
 
 
-def _read(document: Document, diagnostics: Diagnostics, overrides: Sequence[str]) -> SweepSpecification:
+def _read(document: Document, diagnostics: Diagnostics, overrides: Sequence[str], files: FileFinder) -> SweepSpecification:
     if document.root is None:
         raise SearchSpaceError(diagnostics.found, document.source)
-    context = Context(document.source, diagnostics)
+    context = Context(document.source, diagnostics, files)
     root = apply_overrides(context, document.root, overrides)
     specification = _Reader(context, document, root).read()
     diagnostics.raise_if_any(document.source)
@@ -92,8 +106,9 @@ class _Reader:
         metrics = objective_metrics(shared.task_type) if shared.task_type else {}
         constraints = read_constraints(self.context, self.root.get("constraints"), metrics)
         holds = {item[0].text: entries_of_requirement(self.context, item, entries) for item in constraints.require}
-        sections = {name: self._section(name, wanted) for name, wanted in SECTIONS.items() if name != "objective"}
+        sections: dict[str, Any] = {name: self._section(name, wanted) for name, wanted in SECTIONS.items() if name != "objective"}
         objectives = read_objectives(self.context, self.root, shared.task_type)
+        check_stopping(self.context, self.root, shared.task_type, objectives, sections["scheduler"].name)
         self._refuse_what_is_reserved(sections)
         self._check_experiment()
         name = self._name()
@@ -111,7 +126,8 @@ class _Reader:
             objectives=objectives,
             measured=tuple(constraints.measured),
             require_holds_for=holds,
-            **sections,  # type: ignore[arg-type]
+            named_files=dict(self.context.files.found),
+            **sections,
         )
 
     def _check_cell_names(self, specified: Sequence[EntrySpecification], entries: Sequence[ReadEntry]) -> None:
@@ -225,11 +241,11 @@ def _specified(
 ) -> EntrySpecification:
     assert entry.architecture is not None
     required = [item[0] for item in constraints.require if entry.name in holds[item[0].text]]
-    cells = []
+    shown, cells = _shown_files(entry), []
     for grid in _grid_cells(entry):
         fields = {name: _in_cell(field, grid) for name, field in entry.fields.items()}
         base = StudySpace(
-            name=_cell_name(entry.name, grid),
+            name=_cell_name(entry.name, grid, shown),
             entry=entry.name,
             architecture=entry.architecture,
             task_type=task_type,
@@ -247,12 +263,19 @@ def _grid_cells(entry: ReadEntry) -> list[dict[str, Any]]:
     return [dict(zip(grids, values, strict=True)) for values in itertools.product(*(grid.choices for grid in grids.values()))]
 
 
+def _shown_files(entry: ReadEntry) -> dict[str, str]:
+    """The references in grids of files, as cells are named after them."""
+    files = [grid for name, grid in gridded(entry).items() if entry.fields[name].hyperparameter.file]
+    return shown_names(value for grid in files for value in grid.choices if isinstance(value, str))
+
+
 def _in_cell(field: Field, grid: dict[str, Any]) -> Field:
     return replace(field, value=Constant(grid[field.name])) if field.name in grid else field
 
 
-def _cell_name(entry: str, grid: dict[str, Any]) -> str:
-    parts = [f"{name.rpartition('.')[2]}-{value}" for name, value in grid.items()]
+def _cell_name(entry: str, grid: dict[str, Any], shown: Mapping[str, str] = MappingProxyType({})) -> str:
+    values = {name: shown.get(value, value) if isinstance(value, str) else value for name, value in grid.items()}
+    parts = [f"{name.rpartition('.')[2]}-{value}" for name, value in values.items()]
     name = re.sub(r"[^A-Za-z0-9._-]", "-", ".".join([entry, *parts]))
     if len(name) <= _LONGEST_CELL_NAME:
         return name

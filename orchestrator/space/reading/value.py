@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator.document import Node, child_path
@@ -13,6 +13,7 @@ from orchestrator.space.reading.context import Context
 from orchestrator.space.reading.dimension import DimensionReader, Mistake
 from orchestrator.space.reading.slot import Slot, list_item_type, takes_mapping
 from orchestrator.space.value import (
+    LONGEST_LIST,
     Computed,
     Constant,
     ExpressionGuard,
@@ -34,8 +35,6 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "list": ("length", "equal"),
 }
 """The kinds of dimensions, each with the keys that may stand beside it."""
-
-LONGEST_LIST = 64
 
 
 @dataclass(frozen=True)
@@ -101,6 +100,9 @@ class ValueReader:
         return Constant(self._dimensions.constant(slot))
 
     def _computed(self, slot: Slot) -> Value:
+        if self._field.file:
+            message = f"`{self._field.name}` names a file, which is looked for before the sweep: it cannot be computed"
+            raise self._dimensions.wrong(slot, message, "write its name, or {choice: [a.csv, b.csv]}")
         text = inner_expression(slot.node.value)
         if text is None:
             raise self._dimensions.wrong(slot, 'an expression must be the whole text: "${…}"', "compute the text inside ${…}")
@@ -152,7 +154,7 @@ class ValueReader:
             raise self._dimensions.wrong(slot, message, "leave out `list` and `length`")
         if "length" not in slot.node.entries:
             raise self._dimensions.wrong(slot, "a `list` needs a `length`", "such as {list: {int: [4, 64]}, length: 3}")
-        length, equal = self._length(slot.child("length")), self._equal(slot)
+        length, equal = self._length(slot.child("length"), guards), self._equal(slot)
         inner = slot.child("list")
         if equal:
             return Repeated((self._value(_named(inner, "[*]"), guards),), length, equal=True)
@@ -162,12 +164,13 @@ class ValueReader:
             items.append(self._value(_named(inner, f"[{index}]"), guards + present))
         return Repeated(tuple(items), length)
 
-    def _length(self, slot: Slot) -> Value:
+    def _length(self, slot: Slot, guards: tuple[Guard, ...]) -> Value:
+        """``guards`` are those of the list: where it is not there, nor is its length searched, and it counts as 0."""
         field = Hyperparameter(name="length", type=int, default=1, meaning="number of items", minimum=1, maximum=LONGEST_LIST)
         reader = ValueReader(self._context, field)
-        length = reader._value(Slot(slot.node, slot.path, f"{slot.name}.length", int), ())
+        length = reader._value(Slot(slot.node, slot.path, f"{slot.name}.length", int), guards)
         self.written += reader.written
-        return length
+        return replace(length, default=0) if isinstance(length, Searched) else length
 
     def _equal(self, slot: Slot) -> bool:
         node = slot.node.get("equal")
