@@ -20,7 +20,7 @@ from orchestrator.ray_executor.resources import Allocation, allocate
 from orchestrator.space.specification import SweepSpecification
 from orchestrator.space.structures import find_feasible, value_at
 from orchestrator.space.study_space import StudySpace
-from trainables.configuration import Configuration
+from trainables.configuration import Configuration, ConfigurationError
 from trainables.counts import ParameterCounts
 from trainables.memory import estimated_mib
 from trainables.training.configuration import TrainingConfiguration
@@ -143,7 +143,10 @@ def _predicted(space: StudySpace, model: Any, task: Any, training: TrainingConfi
 def _seconds(
     space: StudySpace, task: Any, training: TrainingConfiguration, counts: ParameterCounts, speed: float
 ) -> float | None:
-    tokens = space.task_type.epoch_tokens(task)
+    try:
+        tokens = space.task_type.epoch_tokens(task)
+    except ConfigurationError:  # of a combination that cannot run; `check` looks at one field at a time
+        return None
     if tokens is None:
         return None
     worked = int(counts.total) - int(counts.embedding)

@@ -53,6 +53,7 @@ def _task(found: type[Task]) -> dict[str, Any]:
         "summary": summary(found),
         "kind": found.kind,
         "metrics": dict(found.metrics),
+        "final_metrics": dict(found.final_metrics),
         "training_defaults": dict(found.training_defaults),
         **_configuration(found.configuration_type),
     }
@@ -73,7 +74,7 @@ def _configuration(configuration: type[Configuration]) -> dict[str, Any]:
 
 def _hyperparameter(field: Hyperparameter) -> dict[str, Any]:
     return {
-        "type": describe_type(field.type),
+        "type": describe_type(field.type).replace("text", "file") if field.file else describe_type(field.type),
         "default": field.default,
         "range": bounds(field),
         "meaning": field.meaning,

@@ -61,9 +61,10 @@ def _heading(name: str, described: Mapping[str, Any]) -> Text:
 
 
 def _details(described: Mapping[str, Any]) -> Iterator[RenderableType]:
-    if described.get("metrics"):
-        modes = [f"{metric} ({mode})" for metric, mode in described["metrics"].items()]
-        yield _indented(f"metrics: {', '.join(modes)}")
+    for key, title in (("metrics", "metrics"), ("final_metrics", "at the end of a run")):
+        if described.get(key):
+            modes = [f"{metric} ({mode})" for metric, mode in described[key].items()]
+            yield _indented(f"{title}: {', '.join(modes)}")
     if described.get("training_defaults"):
         values = [f"{name} {_shown_value(value)}" for name, value in described["training_defaults"].items()]
         yield _indented(f"training defaults: {', '.join(values)}")

@@ -1,4 +1,4 @@
-"""How much of each entry is feasible, with examples; an entry of which nothing is becomes a diagnostic."""
+"""How much of each entry is feasible, with examples; an entry of which nothing is, or a file that does not fit, is a mistake."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from orchestrator.check.inputs import inspect_inputs
 from orchestrator.document import Diagnostics, Node, Position, child_path, parse_document
 from orchestrator.space.assignment import Assignment
 from orchestrator.space.specification import EntrySpecification, SweepSpecification
@@ -49,7 +50,10 @@ class EntryCheck:
 
 
 def check_feasibility(specification: SweepSpecification) -> tuple[dict[str, EntryCheck], Diagnostics]:
-    """Counts the feasible structures of every entry; where a cell has none, a diagnostic names the nearest."""
+    """Counts the feasible structures of every entry; where a cell has none, a diagnostic names the nearest.
+
+    What the task has against the files that are named becomes a diagnostic too.
+    """
     diagnostics = Diagnostics(specification.source.name)
     root = parse_document(specification.source, Diagnostics(specification.source.name))
     checks = {}
@@ -60,6 +64,7 @@ def check_feasibility(specification: SweepSpecification) -> tuple[dict[str, Entr
             if not len(structures):
                 _report_empty(diagnostics, root, entry, cell, structures)
         _check_grid_sampler(specification, diagnostics, root, entry)
+    inspect_inputs(specification, diagnostics, root)
     return checks, diagnostics
 
 

@@ -128,7 +128,8 @@ def _conclude(result: object, tracking_uri: str | None) -> int:
     assert isinstance(result, LaunchResult)
     folder = result.folder
     print((folder.report / "table.md").read_text())
-    print(f"files:     {folder.report}/ (table.md, table.csv, report.json, figure.png)")
+    written = ", ".join(sorted(path.name for path in folder.report.iterdir()))
+    print(f"files:     {folder.report}/ ({written})")
     print(f"MLflow UI: memsweep ui {folder.path}" if tracking_uri is None else f"MLflow:    {redact(tracking_uri)}")
     if result.undelivered:
         reason = f"{result.undelivered} events could not be delivered to MLflow ({result.tracking_error})"

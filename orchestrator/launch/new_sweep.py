@@ -15,7 +15,7 @@ from orchestrator.record import Journal
 from orchestrator.record.validation import RECORD_FORMAT
 from orchestrator.space.specification import SweepSpecification
 from orchestrator.sweep.folder import SweepFolder, find_sweep
-from orchestrator.sweep.recorded_space import space_as_run, write_space
+from orchestrator.sweep.recorded_space import files_as_recorded, space_as_run, write_space
 
 
 def launch(specification: SweepSpecification, options: LaunchOptions, observer: SweepObserver) -> LaunchResult:
@@ -71,4 +71,5 @@ def _header(specification: SweepSpecification, options: LaunchOptions) -> dict[s
         "task": specification.task_type.name,
         "space": space_as_run(specification),
         "own_tracking": options.tracking_uri is not None,
+        **files_as_recorded(specification),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,10 @@ from orchestrator.space.specification import SweepSpecification, renamed
 from orchestrator.sweep.consistency import consistent_state
 from orchestrator.sweep.edition import make_edition
 from orchestrator.sweep.folder import SweepFolder
+from orchestrator.sweep.inputs import require_files
 from orchestrator.sweep.recorded_space import (
     Events,
+    files_as_recorded,
     last_total,
     recorded_specification,
     restore_copy,
@@ -54,6 +56,7 @@ def resume(
         SpaceChangedByHand: the copy of the space in its folder was edited.
         SearchSpaceError: the edited space has mistakes, or no feasible structure.
         JournalError: the record is damaged.
+        FileGone: data have to be made from a file that is not there, or has changed.
         ResourceError: as for :func:`orchestrator.launch.launch`.
     """
     with Journal(folder.record) as journal:
@@ -64,6 +67,7 @@ def resume(
         consistent_state(before, events, folder.record)
         after = before if edited is None else _edited(edited, before, trials)
         going_on = _continuation(events, before, after, trials, observer)
+        require_files(going_on.specification, folder)
         observer.preparing()
         with ray_cluster(options.address) as cluster:
             allocation = allocation_for(going_on.specification, cluster)
@@ -76,7 +80,8 @@ def resume(
 
 
 def _edited(path: Path, before: SweepSpecification, trials: int | None) -> SweepSpecification:
-    specification = renamed(read_search_space(path, [f"search.trials={trials}"] if trials else []), before.name)
+    overrides = [f"search.trials={trials}"] if trials else []
+    specification = renamed(read_search_space(path, overrides, before.named_files), before.name)
     _, diagnostics = check_feasibility(specification)
     diagnostics.raise_if_any(specification.source)
     return specification
@@ -88,9 +93,11 @@ def _continuation(
     changes = [] if after is before else describe_difference(before, after)
     if not changes:
         total = trials or last_total(events)
-        return _Continuation(before, {"kind": "resume", "trials": total, "version": orchestrator.__version__})
+        moved = replace(before, named_files={**before.named_files, **after.named_files})
+        return _Continuation(moved, {"kind": "resume", "trials": total, "version": orchestrator.__version__})
     edition, state = make_edition(after, events)
     observer.edited(changes, edition.summary(state))
     text = after.source.text if trials else space_as_run(after)
-    event = {"kind": "edit", "trials": trials, "space": text, "kept": edition.kept, "version": orchestrator.__version__}
+    told = {"kind": "edit", "trials": trials, "space": text, "kept": edition.kept, "version": orchestrator.__version__}
+    event = {**told, **files_as_recorded(after)}
     return _Continuation(after, event)

@@ -14,6 +14,7 @@ from typing import Any
 
 from orchestrator.outcome import OUTCOMES
 from orchestrator.record.journal import CURE, JournalError, place, read_lines
+from trainables.files import is_file_name, split_reference
 
 RECORD_FORMAT = 1
 DEEPEST = 64
@@ -77,10 +78,10 @@ def _problem(event: dict[str, Any], known: _Known, first: bool) -> str | None:
         return f"the record has the format {event.get('format')!r:.40}, this memsweep reads {RECORD_FORMAT}: update it"
     if not _is_plain(event, DEEPEST):
         return f"it holds an infinite number, half a character, or values nested deeper than {DEEPEST} levels; {CURE}"
-    for key, check in KINDS[kind].items():
-        if key not in event:
+    for key, check in (KINDS[kind] | MORE.get(kind, {})).items():
+        if key not in event and key in KINDS[kind]:
             return f"`{kind}` lacks `{key}`; {CURE}"
-        if not check(event[key]):
+        if key in event and not check(event[key]):
             return f"`{kind}` cannot have {key} = {event[key]!r:.80}; {CURE}"
     refers = _REFERENCES.get(kind)
     problem = refers(known, event) if refers else None
@@ -124,6 +125,16 @@ def _is_number(value: Any) -> bool:
 
 def _is_mapping(value: Any) -> bool:
     return isinstance(value, dict)
+
+
+def _is_reference(value: Any) -> bool:
+    """Of a file: its name without a folder, and a digest."""
+    name, digest = split_reference(value) if isinstance(value, str) else ("", None)
+    return digest is not None and is_file_name(name)
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and "\0" not in value
 
 
 def _is_step(value: str) -> bool:
@@ -203,6 +214,10 @@ KINDS: dict[str, dict[str, Check]] = {
     "warning": {"run": _is_identifier, "message": _is_text},
 }
 """What each kind of event must have; more may stand beside it."""
+
+_FILES = _mapping_of(_shaped(reference=_is_reference, path=_is_path))
+MORE: dict[str, dict[str, Check]] = {"sweep": {"files": _FILES}, "edit": {"files": _FILES}}
+"""What may stand beside it and is checked where it does."""
 
 
 # What an event refers to.

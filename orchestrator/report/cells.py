@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from orchestrator.report.collect import Measured, SweepData, TrialSummary
 from orchestrator.space.value import Constant
+from orchestrator.sweep.naming import shortened
 
 MISSING = "–"
 
@@ -23,9 +24,10 @@ class Table:
 
     def markdown(self) -> str:
         """A table that can be pasted into a paper's draft; columns aligned for reading as plain text too."""
-        widths = [max(len(line[i]) for line in [self.header, *self.rows]) for i in range(len(self.header))]
+        rows = [[cell.replace("|", "\\|") for cell in row] for row in self.rows]
+        widths = [max(len(line[i]) for line in [self.header, *rows]) for i in range(len(self.header))]
         lines = [_line(self.header, widths), "|" + "|".join("-" * (width + 2) for width in widths) + "|"]
-        return "\n".join([*lines, *(_line(row, widths) for row in self.rows), "", self.note, ""])
+        return "\n".join([*lines, *(_line(row, widths) for row in rows), "", self.note, ""])
 
     def csv(self) -> str:
         text = io.StringIO()
@@ -71,6 +73,12 @@ def measured_columns(data: SweepData, trials: Sequence[TrialSummary]) -> dict[st
     return {metric: title for metric, title in titles.items() if metric not in objective_metrics(data)}
 
 
+def reported_metrics(data: SweepData, trials: Sequence[TrialSummary]) -> list[str]:
+    """What the task has shown beside the objectives, as far as a run has it."""
+    wanted = [metric for metric in data.specification.task_type.reported_metrics if metric not in objective_metrics(data)]
+    return [metric for metric in wanted if any(trial.metric(metric) is not None for trial in trials)]
+
+
 def measured_cells(trial: TrialSummary, columns: Iterable[str]) -> list[str]:
     """MiB without, seconds with a digit behind the point."""
     return [_rounded(trial.metric(metric), 1 if metric.endswith("_s") else 0) for metric in columns]
@@ -91,10 +99,8 @@ def with_spread(measured: Measured) -> str:
 
 
 def parameter(value: object) -> str:
-    """A value of a configuration, in short."""
-    if value is None:
-        return MISSING
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    """A value of a configuration, in short (see :func:`orchestrator.sweep.naming.shortened`)."""
+    return MISSING if value is None else shortened(value)
 
 
 def parameter_cells(data: SweepData, trial: TrialSummary) -> list[str]:

@@ -16,6 +16,7 @@ from orchestrator.sweep.naming import compared_parameters
 from orchestrator.sweep.recorded_space import recorded_specification
 from orchestrator.sweep.state import RunState, SweepState, TrialState
 from trainables.counts import SCOPES
+from trainables.files import shown_names
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,11 @@ def summarise(data: SweepData, trial: TrialState) -> TrialSummary:
     space = next(space for space in data.specification.spaces if space.name == trial.space)
     objectives = zip(data.specification.objectives, trial.values or [], strict=True)
     measured = [_measured(objective, value, runs) for objective, value in objectives]
-    parameters = compared_parameters(space, trial.configuration)
+    files = shown_names(data.specification.files)
+    parameters = {
+        name: files.get(value, value) if isinstance(value, str) else value
+        for name, value in compared_parameters(space, trial.configuration).items()
+    }
     return TrialSummary(trial.space, trial.entry, trial, runs, measured, parameters)
 
 

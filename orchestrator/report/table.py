@@ -13,6 +13,7 @@ from orchestrator.report.cells import (
     number,
     parameter_cells,
     parameter_header,
+    reported_metrics,
     with_spread,
 )
 from orchestrator.report.collect import SweepData, TrialSummary, best_trials, front_trials, outcome_counts
@@ -23,9 +24,10 @@ def result_table(data: SweepData) -> Table:
     """The table of one sweep, best row by the first objective first; rows without a completed trial stand last."""
     bests = best_trials(data)
     measured = measured_columns(data, bests)
-    header = ["entry", *_objective_header(data, bests), *parameter_header(data), *measured.values(), "trials"]
+    reported = reported_metrics(data, bests)
+    header = ["entry", *_objective_header(data, bests), *reported, *parameter_header(data), *measured.values(), "trials"]
     front = {summary.trial.id for summary in front_trials(data)}
-    rows = [_row(data, best, measured, _solved(bests), best.trial.id in front) for best in bests]
+    rows = [_row(data, best, bests, measured, best.trial.id in front) for best in bests]
     without = [space.name for space in data.specification.spaces if space.name not in {best.row for best in bests}]
     rows += [_empty_row(data, name, header) for name in without]
     return Table(header, rows, _note(data, bests))
@@ -50,12 +52,15 @@ def _solved_at(best: TrialSummary) -> str:
     return number(best.metric("solved_epoch")) + share
 
 
-def _row(data: SweepData, best: TrialSummary, measured: Iterable[str], solved: bool, on_front: bool) -> list[str]:
+def _row(
+    data: SweepData, best: TrialSummary, bests: Sequence[TrialSummary], measured: Iterable[str], on_front: bool
+) -> list[str]:
     first, *others = best.objectives
     shown = [with_spread(first)]
     shown += [] if data.specification.objective.at == "best" else [number(first.best_value)]
     shown += [*map(with_spread, others), "yes" if on_front else "no"] if others else []
-    shown += [_solved_at(best)] if solved else []
+    shown += [_solved_at(best)] if _solved(bests) else []
+    shown += [number(best.metric(metric)) for metric in reported_metrics(data, bests)]
     return [best.row, *shown, *parameter_cells(data, best), *measured_cells(best, measured), _trials(data, best.row)]
 
 

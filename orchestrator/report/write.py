@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from orchestrator.report.cells import objective_metrics
 from orchestrator.report.collect import SweepData, TrialSummary, best_trials, front_trials, load_sweep, runs_as_json
-from orchestrator.report.figure import draw_figure
+from orchestrator.report.exhibits import RowExhibits, copy_pictures, shown_exhibits, shown_forecasts
 from orchestrator.report.front_table import front_table
+from orchestrator.report.pictures.codebooks import draw_codebooks
+from orchestrator.report.pictures.forecasts import draw_forecasts
+from orchestrator.report.pictures.overview import draw_figure
+from orchestrator.report.pictures.slices import draw_slices
+from orchestrator.report.summary import summary_json, summary_table
 from orchestrator.report.table import result_table
 from orchestrator.sweep.folder import SweepFolder
 from trainables.redaction import redact
@@ -23,6 +28,7 @@ def report_json(data: SweepData) -> dict[str, Any]:
         "sweep": data.name,
         "objectives": [asdict(objective) for objective in data.specification.objectives],
         "trials": runs_as_json(data),
+        "summary": summary_json(data),
         "best": {best.row: _best_json(data, best) for best in best_trials(data)},
         "pareto": [summary.trial.id for summary in front_trials(data)],
     }
@@ -37,27 +43,42 @@ def report_markdown(data: SweepData) -> str:
 
 
 def write_report(sweeps: Sequence[SweepFolder], output: Path) -> list[Path]:
-    """Writes ``table.md``, ``table.csv``, ``report.json`` and ``figure.png``, with several objectives also ``pareto.csv``;
-    of several sweeps with their names before."""
+    """Writes ``table.md``, ``table.csv``, ``report.json`` and the pictures; with several objectives also ``pareto.csv``, where
+    runs have exhibits also ``summary.md`` and ``pictures/``; of several sweeps with their names before. Returns the paths."""
     output.mkdir(parents=True, exist_ok=True)
     written = []
     for folder in sweeps:
         data = load_sweep(folder)
         prefix = f"{data.name}-" if len(sweeps) > 1 else ""
-        for name, text in _texts(data).items():
+        exhibits = shown_exhibits(data)
+        for name, text in _texts(data, exhibits, prefix).items():
             written.append(output / f"{prefix}{name}")
             written[-1].write_text(text)
-        if draw_figure(data, output / f"{prefix}figure.png"):
-            written.append(output / f"{prefix}figure.png")
+        written += copy_pictures(exhibits, output, prefix)
+        written += _drawn(data, exhibits, output, prefix)
     return written
 
 
-def _texts(data: SweepData) -> dict[str, str]:
+def _drawn(data: SweepData, exhibits: Sequence[RowExhibits], output: Path, prefix: str) -> list[Path]:
+    """The pictures of the whole sweep, as far as there is something to draw."""
+    forecasts = shown_forecasts(exhibits)
+    pictures: dict[str, Callable[[Path], bool]] = {
+        "figure.png": lambda path: draw_figure(data, path),
+        "slices.png": lambda path: draw_slices(data, path),
+        "predictions.png": lambda path: draw_forecasts(data.name, forecasts, path),
+        "codebook_usage.png": lambda path: draw_codebooks(data.name, forecasts, path),
+    }
+    return [path for name, draw in pictures.items() if draw(path := output / f"{prefix}{name}")]
+
+
+def _texts(data: SweepData, exhibits: Sequence[RowExhibits], prefix: str) -> dict[str, str]:
     several = len(data.specification.objectives) > 1
+    summary = summary_table(data, exhibits, prefix)
     return {
         "table.md": redact(report_markdown(data)),
         "table.csv": result_table(data).csv(),
         **({"pareto.csv": front_table(data).csv()} if several else {}),
+        **({"summary.md": redact(summary.markdown())} if summary else {}),
         "report.json": json.dumps(report_json(data), indent=1) + "\n",
     }
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.reproduce.recorded import RecordedRun
+from trainables.files import FileGone
 from trainables.fingerprint import fingerprint
-from trainables.prepared import MANIFEST, data_digest, prepare_once
+from trainables.prepared import MANIFEST, data_digest, prepare_data, prepare_once
 from trainables.training.request import RunRequest
 
 
@@ -19,19 +19,29 @@ def provide_inputs(recorded: RecordedRun, request: RunRequest, made_anew: Callab
 
     The sweep's files are linked, and their contents read again: what its manifest says of them may be older than they are.
     ``made_anew`` is called where the sweep has data that are not those of the record.
+
+    Raises:
+        FileGone: data have to be made from a file that is not there, or has changed.
     """
-    with contextlib.suppress(Exception):
-        resolved = request.resolved()
-        name, values = resolved.task_type.name, resolved.task.to_values()
-        source = recorded.folder.artifacts.resolve() / f"{name}-{fingerprint(values)}"
-        if (source / MANIFEST).is_file() and recorded.provenance("data"):
-            folder = _linked(source, functools.partial(prepare_once, request.artifacts, name, values))
-            if folder is not None and data_digest(folder) in recorded.provenance("data"):
-                return folder
-            made_anew()
-            shutil.rmtree(request.artifacts, ignore_errors=True)
-        return prepare_once(request.artifacts, name, values, lambda folder: resolved.task_type.prepare(resolved.task, folder))
-    return None
+    try:
+        return _provided(recorded, request, made_anew)
+    except FileGone:
+        raise
+    except Exception:  # told by the run, which meets it again
+        return None
+
+
+def _provided(recorded: RecordedRun, request: RunRequest, made_anew: Callable[[], None]) -> Path:
+    resolved = request.resolved()
+    name, values = resolved.task_type.name, resolved.task_type.data_values(resolved.task)
+    source = recorded.folder.artifacts.resolve() / f"{name}-{fingerprint(values)}"
+    if (source / MANIFEST).is_file() and recorded.provenance("data"):
+        folder = _linked(source, functools.partial(prepare_once, request.artifacts, name, values))
+        if folder is not None and data_digest(folder) in recorded.provenance("data"):
+            return folder
+        made_anew()
+        shutil.rmtree(request.artifacts, ignore_errors=True)
+    return prepare_data(request.artifacts, resolved.task_type, resolved.task, paths=recorded.files)
 
 
 def _linked(source: Path, prepare: Callable[[Callable[[Path], None]], Path]) -> Path | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from orchestrator.sweep.folder import SweepFolder
+from orchestrator.sweep.recorded_space import paths_of_all_editions
 from orchestrator.sweep.state import SweepState
 
 OWN_ENDS = ("completed", "diverged", "oom", "failed")
@@ -39,6 +41,8 @@ class RecordedRun:
     """The provenance of each process that worked on it; empty where none was recorded."""
     continued_from: tuple[int, ...] = ()
     """The steps of the checkpoints from which later processes went on."""
+    files: Mapping[str, Path] = field(default_factory=dict)
+    """Where each file that the sweep names lay, by its reference."""
 
     @property
     def last_step(self) -> int:
@@ -80,6 +84,7 @@ def recorded_run(folder: SweepFolder, state: SweepState, events: Sequence[Mappin
         error=end.get("error"),
         lives=tuple(event["provenance"] for event in begins),
         continued_from=tuple(event["continued_from"] for event in begins if event["continued_from"]),
+        files=paths_of_all_editions(events),
     )
     if not recorded.steps and not recorded.ended_itself:
         raise NothingRecorded(f"`{run}` ({recorded.outcome or 'not ended'}) has reported nothing that could be compared")

@@ -2,38 +2,48 @@
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Iterator
 from pathlib import Path
 
 from orchestrator.space.specification import SweepSpecification
-from orchestrator.space.study_space import StudySpace
-from orchestrator.space.value import Constant
+from orchestrator.space.task_values import data_configurations
 from orchestrator.sweep.folder import SweepFolder
-from trainables.prepared import prepare_once
+from trainables.configuration import Configuration
+from trainables.files import with_paths
+from trainables.prepared import is_prepared, prepare_data
 
 
 def prepare_inputs(specification: SweepSpecification, sweep: SweepFolder) -> list[Path]:
-    """Makes the data of every study whose task has no searched field; what is searched is made by the first run that needs it.
+    """Makes the data of every study; what is searched and cannot be listed is made by the first run that needs it.
 
     What another sweep of the same storage has made already is taken from there.
 
     Returns:
         The folders, each once.
+
+    Raises:
+        FileGone: data have to be made from a file that is not there, or has changed.
     """
-    folders: dict[Path, None] = {}
-    for space in specification.spaces:
-        values = _task_values(space)
-        if values is None:
-            continue
-        task = space.task_type.configuration_type.from_values(values)
-        prepare = functools.partial(space.task_type.prepare, task)
-        others = sweep.path.parent.glob(f"*/{sweep.artifacts.name}")
-        folders[prepare_once(sweep.artifacts, space.task_type.name, task.to_values(), prepare, others)] = None
-    return list(folders)
+    task_type, others = specification.task_type, _others(sweep)
+    tasks = _tasks(specification)
+    return list(dict.fromkeys(prepare_data(sweep.artifacts, task_type, task, others, specification.files) for task in tasks))
 
 
-def _task_values(space: StudySpace) -> dict[str, object] | None:
-    fields = {name: field.value for name, field in space.fields.items() if name.startswith("task.")}
-    if not all(isinstance(value, Constant) for value in fields.values()):
-        return None
-    return {name.removeprefix("task."): value.value for name, value in fields.items() if isinstance(value, Constant)}
+def require_files(specification: SweepSpecification, sweep: SweepFolder) -> None:
+    """Demands the files from which :func:`prepare_inputs` would have to make data.
+
+    Raises:
+        FileGone: one is not there, or has changed.
+    """
+    roots = [sweep.artifacts, *_others(sweep)]
+    for task in _tasks(specification):
+        if not any(is_prepared(root, specification.task_type, task) for root in roots):
+            with_paths(task, specification.files)
+
+
+def _tasks(specification: SweepSpecification) -> Iterator[Configuration]:
+    return (task for space in specification.spaces for task in data_configurations(space) or ())
+
+
+def _others(sweep: SweepFolder) -> list[Path]:
+    return sorted(sweep.path.parent.glob(f"*/{sweep.artifacts.name}"))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.space.study_space import StudySpace
+from trainables.files import split_reference
 
+_FILE_SAFE = {"between": "+", "times": "x"}
 _SHAPE = {"n_layers": "L", "dim": "D", "n_heads": "H"}
 _LONGEST = 120
 
@@ -48,6 +51,22 @@ def run_name(space: StudySpace, configuration: Mapping[str, Mapping[str, Any]], 
     return "_".join(part for part in parts if part)[:_LONGEST]
 
 
+def shortened(value: Any, between: str = "/", times: str = "×") -> str:
+    """A value of a configuration, in short: real numbers with three digits, a file without its digest.
+
+    Lists in their order, equal neighbours counted: ``[1024, 256, 32]`` is ``1024/256/32``, ``[32, 32, 8]`` is ``32×2/8``. A list
+    inside a list stands in parentheses, so that no two lists look the same: ``[[4, 4], [16]]`` is ``(4×2)/(16)``.
+    """
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if not isinstance(value, (list, tuple)):
+        return split_reference(value)[0] if isinstance(value, str) else str(value)
+    written = [shortened(item, between, times) for item in value]
+    written = [f"({text})" if isinstance(item, (list, tuple)) else text for item, text in zip(value, written, strict=True)]
+    counted = [(text, len(list(equal))) for text, equal in itertools.groupby(written)]
+    return between.join(text if count == 1 else f"{text}{times}{count}" for text, count in counted) or "[]"
+
+
 def _searched(value: Any) -> list[Any]:
     from orchestrator.space.value import Constant
 
@@ -56,5 +75,4 @@ def _searched(value: Any) -> list[Any]:
 
 def _short(name: str, configuration: Mapping[str, Mapping[str, Any]]) -> str:
     scope, _, leaf = name.rpartition(".")
-    value = configuration[scope or "model"][leaf]
-    return f"{leaf}{value:.3g}" if isinstance(value, float) else f"{leaf}{value}"
+    return leaf + shortened(configuration[scope or "model"][leaf], **_FILE_SAFE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -11,8 +12,11 @@ import yaml
 from orchestrator.space.reading import read_search_space_text
 from orchestrator.space.specification import SweepSpecification, renamed
 from orchestrator.sweep.folder import SweepFolder
+from trainables.files import NamedFile
 
 Events = Sequence[Mapping[str, Any]]
+_EDITIONS = ("sweep", "edit")
+"""Events that hold a space."""
 
 
 class SpaceChangedByHand(Exception):
@@ -37,10 +41,37 @@ def write_space(folder: SweepFolder, text: str) -> None:
 
 
 def recorded_specification(folder: SweepFolder, events: Events, trials: int | None = None) -> SweepSpecification:
-    """The sweep as it was run or edited last, with ``trials`` (else the last total given) of each study."""
+    """The sweep as it was run or edited last, with ``trials`` (else the last total given) of each study.
+
+    Files are what the record says of them; none is opened.
+    """
     total = trials or last_total(events)
     overrides = [f"search.trials={total}"] if total else []
-    return renamed(read_search_space_text(_editions(events)[-1], str(folder.space), overrides), events[0]["name"])
+    last = next(event for event in reversed(events) if event["kind"] in _EDITIONS)
+    specification = read_search_space_text(last["space"], str(folder.space), overrides, recorded_files(last))
+    return renamed(specification, events[0]["name"])
+
+
+def files_as_recorded(specification: SweepSpecification) -> dict[str, Any]:
+    """What an event says of the files of its space, under ``files`` and by the text that was written; nothing without any."""
+    files = {
+        # A name whose bytes are no text would make the line unreadable.
+        written: {"reference": named.reference, "path": str(named.path).encode(errors="replace").decode()}
+        for written, named in specification.named_files.items()
+    }
+    return {"files": files} if files else {}
+
+
+def recorded_files(event: Mapping[str, Any]) -> dict[str, NamedFile]:
+    """The files of a space, by the text that was written, from the event that holds the space."""
+    files = event.get("files", {})
+    return {written: NamedFile(named["reference"], Path(named["path"])) for written, named in files.items()}
+
+
+def paths_of_all_editions(events: Events) -> dict[str, Path]:
+    """The path of each file that the space or an earlier edition of it names, by its reference."""
+    editions = [recorded_files(event) for event in events if event["kind"] in _EDITIONS]
+    return {named.reference: named.path for files in editions for named in files.values()}
 
 
 def restore_copy(folder: SweepFolder, events: Events) -> None:
@@ -73,4 +104,4 @@ def last_total(events: Events) -> int | None:
 
 
 def _editions(events: Events) -> list[str]:
-    return [event["space"] for event in events if event["kind"] in ("sweep", "edit")]
+    return [event["space"] for event in events if event["kind"] in _EDITIONS]

@@ -14,11 +14,16 @@ from orchestrator.document import SearchSpaceError
 from orchestrator.outcome import OUTCOMES
 from orchestrator.space.reading import read_search_space_text
 from orchestrator.space.specification import SweepSpecification
+from orchestrator.sweep.recorded_space import recorded_files
 from orchestrator.sweep.state import Event, RunState, SweepState, TrialState
 from orchestrator.tracking import Tracker
+from trainables.exhibits import EXHIBITS
 from trainables.redaction import redact
 
 PARENT = "sweep"
+
+REPORT_TEXTS = ("table.md", "summary.md")
+"""What the parent run shows of the report, beside its pictures."""
 
 
 class Telemetry(Protocol):
@@ -88,7 +93,7 @@ class MlflowTelemetry:
     def _as_begun(self, event: Event) -> SweepSpecification:
         """The space before any edit: MLflow refuses a param that changed."""
         try:
-            return read_search_space_text(event["space"], str(self.folder / "space.yaml"))
+            return read_search_space_text(event["space"], str(self.folder / "space.yaml"), (), recorded_files(event))
         except SearchSpaceError:  # written by a version that knew other fields
             return self.specification
 
@@ -130,12 +135,22 @@ class MlflowTelemetry:
         if error:
             tags |= {"error": f"{error['type']}: {error['message']}", "traceback": error["traceback"]}
         self.tracker.set_tags(self.key(event["run"]), _redacted(tags))
+        if outcome == "completed":
+            self._log_folder(event["run"], self.folder / "trials" / event["run"] / EXHIBITS)
         self.tracker.close_run(self.key(event["run"]), OUTCOMES[outcome].mlflow_status, time_ms)
 
     def _tell_end(self, event: Event, state: SweepState, time_ms: int | None) -> None:
-        if (self.folder / "report" / "table.md").exists():
-            self.tracker.log_artifact(self.key(PARENT), self.folder / "report" / "table.md")
+        report = self.folder / "report"
+        for path in (*(report / name for name in REPORT_TEXTS), *sorted(report.glob("*.png"))):
+            if path.exists():
+                self.tracker.log_artifact(self.key(PARENT), path)
+        self._log_folder(PARENT, report / "pictures")
         self.tracker.close_run(self.key(PARENT), "KILLED" if event["interrupted"] else "FINISHED", time_ms)
+
+    def _log_folder(self, run: str, folder: Path) -> None:
+        """As it is now, under its name; a folder that is empty, or is gone when the event is told again, is nothing to tell."""
+        if folder.is_dir() and any(folder.iterdir()):
+            self.tracker.log_artifact(self.key(run), folder)
 
 
 def _redacted(values: Mapping[str, Any]) -> dict[str, str]:

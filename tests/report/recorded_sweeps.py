@@ -31,10 +31,10 @@ Curves = Mapping[str, Sequence[float]]
 class RecordedSweep:
     """Writes a record; trials are numbered within their entry."""
 
-    def __init__(self, path: Path, objective: str = ACCURACY, replicates: int = 1) -> None:
+    def __init__(self, path: Path, objective: str = ACCURACY, replicates: int = 1, space: str | None = None) -> None:
         self.folder = SweepFolder(path)
         path.mkdir(parents=True)
-        self.folder.space.write_text(SPACE.format(objective=objective, replicates=replicates))
+        self.folder.space.write_text(space or SPACE.format(objective=objective, replicates=replicates))
         self._numbers: dict[str, int] = {}
         self._events: list[dict[str, Any]] = [
             {
@@ -49,12 +49,23 @@ class RecordedSweep:
             }
         ]
 
-    def trial(self, entry: str, values: Sequence[float] | None, runs: Sequence[tuple[Curves, Mapping[str, float]]]) -> str:
-        """A trial with a run for each of ``runs`` (curves by metric, and what is measured once); without values it failed."""
+    def trial(
+        self,
+        entry: str,
+        values: Sequence[float] | None,
+        runs: Sequence[tuple[Curves, Mapping[str, float]]],
+        drawn: Mapping[str, Any] | None = None,
+        constant: Mapping[str, Any] | None = None,
+    ) -> str:
+        """A trial with a run for each of ``runs`` (curves by metric, and what is measured once); without values it failed.
+
+        ``drawn`` and ``constant`` are values by field (``dk``, ``training.lr``) of a gpt, else some width and a learning rate.
+        """
         number = self._numbers[entry] = self._numbers.get(entry, -1) + 1
         trial = f"{entry}-{number:04d}"
         identities = [f"{trial}-s{seed}" for seed in range(len(runs))]
-        self._events.append(suggestion(trial, entry, number, identities))
+        event = suggestion(trial, entry, number, identities)
+        self._events.append(event if drawn is None else event | configured(drawn, constant or {}) | {"architecture": "gpt"})
         outcome = "failed" if values is None else "completed"
         for identity, (curves, once) in zip(identities, runs, strict=True):
             self._events += run_events(identity, curves, once, outcome)
@@ -88,6 +99,15 @@ def suggestion(trial: str, entry: str, number: int, runs: Iterable[str]) -> dict
         "task": "mqar",
         "runs": {run: seed for seed, run in enumerate(runs)},
     }
+
+
+def configured(drawn: Mapping[str, Any], constant: Mapping[str, Any]) -> dict[str, Any]:
+    """What a suggestion says of these values."""
+    configuration: dict[str, dict[str, Any]] = {"model": {}, "task": {}, "training": {}}
+    for name, value in {**constant, **drawn}.items():
+        scope, _, leaf = name.rpartition(".")
+        configuration[scope or "model"][leaf] = value
+    return {"drawn": dict(drawn), "configuration": configuration}
 
 
 def run_events(run: str, curves: Curves, once: Mapping[str, float], outcome: str) -> Iterable[dict[str, Any]]:

@@ -11,8 +11,8 @@ from recorded_sweeps import THREE, TWO, RecordedSweep, add_points
 
 from orchestrator.record import JournalError
 from orchestrator.report.collect import SweepData, best_trials, front_trials
-from orchestrator.report.figure import draw_figure
 from orchestrator.report.front_table import front_table
+from orchestrator.report.pictures.overview import draw_figure
 from orchestrator.report.table import result_table
 from orchestrator.report.write import report_json, report_markdown, write_report
 
@@ -76,7 +76,7 @@ def test_of_one_objective_the_report_has_no_front_table(tmp_path: Path) -> None:
     assert "on front" not in result_table(data).header and "Pareto" not in report_markdown(data)
     assert (cells(data)["gpt"]["val/accuracy"], cells(data)["gpt"]["best step"]) == ("0.8", "0.9")
     assert {path.name for path in write_report([data.folder], tmp_path / "out")} == {
-        *("table.md", "table.csv", "report.json", "figure.png")
+        *("table.md", "table.csv", "report.json", "figure.png")  # one trial makes no slice
     }
 
 
@@ -125,7 +125,7 @@ def test_a_record_that_does_not_fit_its_space_is_refused_with_the_cure(tmp_path:
 
 def test_files_of_a_report_with_two_objectives(two: SweepData, tmp_path: Path) -> None:
     written = {path.name: path for path in write_report([two.folder], tmp_path / "out")}
-    assert written.keys() == {"table.md", "table.csv", "pareto.csv", "report.json", "figure.png"}
+    assert written.keys() == {"table.md", "table.csv", "pareto.csv", "report.json", "figure.png", "slices.png"}
     with written["pareto.csv"].open(newline="") as opened:
         assert [row["trial"] for row in csv.DictReader(opened)] == ["unified_kv-0001", "unified_kv-0000"]
     assert png_size(written["figure.png"])[0] > png_size_of_one_objective(tmp_path)

@@ -8,9 +8,8 @@ from typing import Any
 
 from orchestrator.report.cells import memory_metric, objective_metrics
 from orchestrator.report.collect import SweepData, best_trials, front_trials
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
-"""Okabe and Ito's palette, which colour-blind readers can tell apart."""
+from orchestrator.report.slices import is_wide
+from trainables.exhibits.canvas import COLOURS, new_figure, plain_style
 
 Panel = Callable[[Any, SweepData, dict[str, str]], None]
 
@@ -19,19 +18,13 @@ def draw_figure(data: SweepData, path: Path) -> bool:
     """Draws the panels into a PNG; False where no trial is complete yet."""
     if not best_trials(data):
         return False
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     panels = _panels(data)
-    figure = Figure(figsize=(5.7 + 3.8 * (len(panels) - 1), 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(5.7 + 3.8 * (len(panels) - 1), 3.6)
     colours = {space.name: COLOURS[index % len(COLOURS)] for index, space in enumerate(data.specification.spaces)}
     all_axes = figure.subplots(1, len(panels), width_ratios=(3, *[2] * (len(panels) - 1)))
     for draw, axes in zip(panels, all_axes, strict=True):
         draw(axes, data, colours)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelsize=8)
-        axes.grid(alpha=0.2, linewidth=0.5)
+        plain_style(axes)
     figure.suptitle(data.name, fontsize=10, x=0.01, ha="left")
     figure.savefig(path, dpi=150)
     return True
@@ -56,8 +49,13 @@ def _draw_curves(axes: Any, data: SweepData, colours: dict[str, str]) -> None:
         axes.plot(list(run.curve), list(run.curve.values()), color=colours[trial.space], **style)
     for row, colour in colours.items():
         axes.plot([], [], color=colour, label=row)
+    objective = data.specification.objective
+    values = [value for _, run in data.kept_runs for value in run.curve.values()]
+    if objective.mode == "min" and values and is_wide(values):
+        axes.set_yscale("log")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel(data.specification.task_type.progress_unit)
-    axes.set_ylabel(data.specification.objective.metric)
+    axes.set_ylabel(objective.metric)
     axes.set_title("every run; the best trial of each entry bold", fontsize=9)
     axes.legend(fontsize=8, frameon=False)
 
