@@ -50,6 +50,7 @@ benchmarks: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks.constrained_search
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.driver_scale
+	$(BIN)/python -m benchmarks.forecasting_reference
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

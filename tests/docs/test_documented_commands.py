@@ -89,14 +89,25 @@ def _comparable(output: str) -> list[str]:
     return [line for line in lines if line]
 
 
-COUNTS = [row for document in DOCUMENTS for row in table_rows(document) if row[0].startswith("`memsweep count ")]
+def _counts() -> Iterator[tuple[str, dict[str, int]]]:
+    """Every command of a table of counts, with what the table says of the scopes that its header names."""
+    for document in DOCUMENTS:
+        scopes: list[str] = []
+        for command, *cells in table_rows(document):
+            if command == "configuration":
+                scopes = cells
+            elif command.startswith("`memsweep count "):
+                yield command.strip("`"), {scope: int(cell.replace(",", "")) for scope, cell in zip(scopes, cells, strict=True)}
 
 
-@pytest.mark.parametrize("row", COUNTS, ids=lambda row: row[0])
-def test_counts_in_tables_are_right(row: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert run([*_words(row[0].strip("`"))[1:], "--json"]) == 0
+COUNTS = list(_counts())
+
+
+@pytest.mark.parametrize(("command", "counts"), COUNTS, ids=[command for command, _ in COUNTS])
+def test_counts_in_tables_are_right(command: str, counts: dict[str, int], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*shlex.split(command)[1:], "--json"]) == 0
     params = json.loads(capsys.readouterr().out)["params"]
-    assert [int(cell.replace(",", "")) for cell in row[1:3]] == [params["block"], params["total"]]
+    assert counts and {scope: params[scope] for scope in counts} == counts
 
 
 def test_counts_are_shown() -> None:

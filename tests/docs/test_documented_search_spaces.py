@@ -47,8 +47,15 @@ def _checked(path: Path) -> SweepSpecification:
     return specification
 
 
+def _write_measured(folder: Path) -> None:
+    """The file that the documents name: some hundreds of values of two columns."""
+    rows = [f"{step / 10},{step % 7},{step % 5}" for step in range(300)]
+    (folder / "measured.csv").write_text("\n".join(["time,level,flow", *rows]) + "\n")
+
+
 @pytest.mark.parametrize("block", right, ids=_named)
 def test_every_documented_search_space_passes_check(block: Block, tmp_path: Path) -> None:
+    _write_measured(tmp_path)
     path = tmp_path / "space.yaml"
     path.write_text(_whole(block))
     _checked(path)
