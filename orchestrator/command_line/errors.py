@@ -43,7 +43,7 @@ def user_errors() -> tuple[type[Exception], ...]:
     """Shown as a message without a traceback."""
     from orchestrator.document import SearchSpaceError
     from orchestrator.launch import SweepExists, TrackingElsewhere
-    from orchestrator.ray_executor.resources import ResourceError
+    from orchestrator.ray_executor.errors import ResourceError
     from orchestrator.ray_executor.versions import UnsupportedLibrary
     from orchestrator.record import JournalError
     from orchestrator.space.reading.overrides import OverrideError

@@ -7,8 +7,9 @@ from orchestrator.launch.open_sweep import OpenSweep
 from orchestrator.launch.options import LaunchOptions, LaunchResult
 from orchestrator.launch.tracked import deliver, tracked
 from orchestrator.ray_executor.cluster import ClusterResources
+from orchestrator.ray_executor.errors import ResourceError
 from orchestrator.ray_executor.execute import execute
-from orchestrator.ray_executor.resources import Allocation, ResourceError, allocate
+from orchestrator.ray_executor.resources import Allocation, allocate
 from orchestrator.report.write import write_report
 from orchestrator.space.specification import SweepSpecification
 from orchestrator.sweep.controller import SweepController

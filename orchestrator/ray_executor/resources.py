@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from orchestrator.ray_executor.cluster import ClusterResources
+from orchestrator.ray_executor.errors import ResourceError
 from orchestrator.space.sections import ResourcesConfiguration
-
-if TYPE_CHECKING:
-    from orchestrator.ray_executor.cluster import ClusterResources
-
-
-class ResourceError(Exception):
-    """A run asks for more than the cluster has, or the objective for what it does not have."""
 
 
 @dataclass(frozen=True)
