@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from trainables.architecture import DataKind
+from trainables.architecture import Architecture, DataKind
 from trainables.configuration import Configuration
 
 Mode = Literal["min", "max"]
@@ -90,6 +90,11 @@ class Task(abc.ABC):
         self.configuration = configuration
         self.folder = folder
         self.device = device
+
+    @classmethod
+    def measures(cls, metric: str, architecture: Architecture) -> bool:
+        """Whether a run of ``architecture`` can have ``metric``, which is one of the task's."""
+        return True
 
     @classmethod  # noqa: B027 - most tasks need nothing besides
     def preload(cls) -> None:

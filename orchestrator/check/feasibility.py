@@ -10,7 +10,8 @@ import numpy as np
 
 from orchestrator.check.inputs import inspect_inputs
 from orchestrator.document import Diagnostics, Node, Position, child_path, parse_document
-from orchestrator.space.assignment import Assignment
+from orchestrator.space.assignment import Assignment, Infeasible
+from orchestrator.space.dimension import Dimension
 from orchestrator.space.specification import EntrySpecification, SweepSpecification
 from orchestrator.space.structures import FeasibleStructures, find_feasible, value_at
 from orchestrator.space.study_space import StudySpace, plain
@@ -110,9 +111,32 @@ def _report_empty(
         message = f"no structure of `{entry.name}`{cell_text} has {cell.budget.describe()}"
         diagnostics.add(place, path, message, f"nearest: {near}")
         return
-    broken = "; ".join(dict.fromkeys(constraint.description for constraint in _broken(cell)))
     message = f"no structure of `{entry.name}`{cell_text} meets its rules"
+    if valueless := _valueless(cell):
+        diagnostics.add(place, path, message, f"{valueless}: correct the expression, or widen the ranges that it depends on")
+        return
+    broken = "; ".join(dict.fromkeys(constraint.description for constraint in _broken(cell)))
     diagnostics.add(place, path, message, broken or "widen the ranges that the expressions depend on")
+
+
+def _valueless(space: StudySpace) -> str:
+    """What is wrong with a computed field, where neither the lower nor the middle nor the upper values give it a value."""
+    reason = ""
+    for halves in range(3):
+        drawn = {name: value_at(d, halves * (d.lattice_size - 1) // 2) for name, d in _dimensions(space).items()}
+        assignment = Assignment(space.fields, drawn)
+        try:
+            for name in space.fields:
+                assignment.lookup(name)
+        except Infeasible as error:
+            reason = reason or f"`{name}` cannot be computed: {error}"
+        else:
+            return ""
+    return reason
+
+
+def _dimensions(space: StudySpace) -> dict[str, Dimension]:
+    return {name: searched.dimension for name, searched in space.searched.items()}
 
 
 def _place(root: Node | None, entry: str, by_budget: bool) -> tuple[Any, str]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from orchestrator.document import Diagnostics, Node, Position, child_path
-from orchestrator.space.dimension import ChoiceDimension
+from orchestrator.space.dimension import ChoiceDimension, Dimension
 from orchestrator.space.specification import SweepSpecification
 from orchestrator.space.structures import value_at
 from orchestrator.space.study_space import StudySpace
-from orchestrator.space.task_values import data_configurations, task_configuration, task_dimensions
+from orchestrator.space.task_values import data_configurations, task_configuration, task_dimensions, value_products
 from trainables.configuration import Configuration, ConfigurationError
 from trainables.files import FileGone, named_references, split_reference, with_paths
 from trainables.fingerprint import fingerprint
@@ -19,6 +20,8 @@ from trainables.task import Task
 Problems = list[tuple[str | None, str]]
 _MOST_CHOICES = 64
 """Of a longer list of choices both ends are looked at."""
+_MOST_TOGETHER = 64
+"""So many combinations are all looked at."""
 
 
 def inspect_inputs(specification: SweepSpecification, diagnostics: Diagnostics, root: Node | None) -> None:
@@ -39,9 +42,28 @@ def inspect_inputs(specification: SweepSpecification, diagnostics: Diagnostics, 
 
 
 def inspected_configurations(space: StudySpace) -> Iterator[Configuration]:
-    """The task's configuration at the lower ends of all ranges (where no trial can have that, in the middle or the upper ones),
-    then with one dimension at a time varied: each choice, and both ends of a range."""
+    """The task's configurations with each choice and both ends of each range: all combinations where they are few.
+
+    Else the lower ends of all ranges (where no trial can have that, the middle or the upper ones), then one dimension at a time
+    varied.
+    """
     dimensions = task_dimensions(space)
+    looked_at = {name: _looked_at(dimension) for name, dimension in dimensions.items()}
+    together: list[Configuration] = []
+    if math.prod(map(len, looked_at.values())) <= _MOST_TOGETHER:
+        drawn = value_products(looked_at, dimensions)
+        together = [found for found in (task_configuration(space, values) for values in drawn) if found is not None]
+    yield from together or _one_at_a_time(space, dimensions, looked_at)
+
+
+def _looked_at(dimension: Dimension) -> list[int]:
+    few = isinstance(dimension, ChoiceDimension) and dimension.size <= _MOST_CHOICES
+    return list(range(dimension.size)) if few else sorted({0, dimension.lattice_size - 1})
+
+
+def _one_at_a_time(
+    space: StudySpace, dimensions: Mapping[str, Dimension], looked_at: Mapping[str, list[int]]
+) -> Iterator[Configuration]:
     for halves in range(3):
         base = {name: value_at(d, halves * (d.lattice_size - 1) // 2) for name, d in dimensions.items()}
         configuration = task_configuration(space, base)
@@ -51,28 +73,28 @@ def inspected_configurations(space: StudySpace) -> Iterator[Configuration]:
         return
     yield configuration
     for name, dimension in dimensions.items():
-        few = isinstance(dimension, ChoiceDimension) and dimension.size <= _MOST_CHOICES
-        for index in range(dimension.size) if few else (0, dimension.lattice_size - 1):
+        for index in looked_at[name]:
             varied = task_configuration(space, {**base, name: value_at(dimension, index)})
             if varied is not None:
                 yield varied
 
 
 def _problems(task_type: type[Task], configuration: Configuration, files: Mapping[str, Path]) -> Problems:
-    named = named_references(configuration)
+    named = {name: split_reference(text)[0] for name, text in named_references(configuration).items()}
+    about = next(iter(named.values()), "")
     try:
         task_type.inspect(with_paths(configuration, files))
     except FileGone:
         return []
     except ConfigurationError as error:
-        return [(field, _told(field, named.get(field or ""), message)) for field, message in error.problems]
+        return [(field, _told(field, named.get(str(field), about), message)) for field, message in error.problems]
     return []
 
 
-def _told(field: str | None, reference: str | None, message: str) -> str:
-    """With the field, and the file that it names there."""
-    file = f" ({split_reference(reference)[0]})" if reference else ""
-    return f"`{field}`{file}: {message}" if field else message
+def _told(field: str | None, file: str, message: str) -> str:
+    """With the field, and the file that it names or is about."""
+    about = f" ({file})" if file else ""
+    return f"`{field}`{about}: {message}" if field else message
 
 
 def _demand_listed_data(space: StudySpace, diagnostics: Diagnostics, root: Node | None) -> None:

@@ -31,6 +31,7 @@ from orchestrator.sweep.recorded_space import (
     space_as_run,
     write_space,
 )
+from trainables.files import identity
 
 
 @dataclass(frozen=True)
@@ -87,17 +88,26 @@ def _edited(path: Path, before: SweepSpecification, trials: int | None) -> Sweep
     return specification
 
 
+def _with_files_found(before: SweepSpecification, after: SweepSpecification) -> SweepSpecification:
+    """``before``, with its files where ``after`` has found the same contents, under whatever names."""
+    found = {identity(named.reference): named.path for named in after.named_files.values()}
+    files = {
+        written: replace(named, path=found.get(identity(named.reference), named.path))
+        for written, named in before.named_files.items()
+    }
+    return replace(before, named_files=files)
+
+
 def _continuation(
     events: Events, before: SweepSpecification, after: SweepSpecification, trials: int | None, observer: SweepObserver
 ) -> _Continuation:
     changes = [] if after is before else describe_difference(before, after)
     if not changes:
         total = trials or last_total(events)
-        moved = replace(before, named_files={**before.named_files, **after.named_files})
-        return _Continuation(moved, {"kind": "resume", "trials": total, "version": orchestrator.__version__})
+        event = {"kind": "resume", "trials": total, "version": orchestrator.__version__}
+        return _Continuation(_with_files_found(before, after), event)
     edition, state = make_edition(after, events)
     observer.edited(changes, edition.summary(state))
     text = after.source.text if trials else space_as_run(after)
     told = {"kind": "edit", "trials": trials, "space": text, "kept": edition.kept, "version": orchestrator.__version__}
-    event = {**told, **files_as_recorded(after)}
-    return _Continuation(after, event)
+    return _Continuation(after, {**told, **files_as_recorded(after)})

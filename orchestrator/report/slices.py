@@ -16,7 +16,9 @@ MOST_SLICES = 8
 WIDE = 30
 """Positive values that span more than this factor are shown on a logarithmic axis."""
 WIDE_LOSS = 10
-"""The same of losses, most of which lie close to the best."""
+"""The same of losses, most of which lie close to the best, and of sizes, which are doubled rather than added to."""
+_ONE_LEVEL = 1.15
+"""Baselines that differ by less differ in the length of windows, not in the data."""
 
 CODEBOOK_ROWS = "codebook/rows"
 _LABELS = {CODEBOOK_ROWS: "codebook rows (vocabulary size)"}
@@ -60,7 +62,8 @@ def completed(data: SweepData) -> list[TrialSummary]:
 def baseline(data: SweepData, trials: Sequence[TrialSummary]) -> tuple[str, float] | None:
     """The name and level of what the task compares its first objective with, averaged over the trials.
 
-    A task names it in ``baseline_ratios``: of an objective the metric that is its ratio to the baseline.
+    A task names it in ``baseline_ratios``: of an objective the metric that is its ratio to the baseline. None where trials have
+    levels of their own, as on different files: one line would be none of theirs.
     """
     metric = data.specification.objective.metric
     ratio = data.specification.task_type.baseline_ratios.get(metric)
@@ -69,11 +72,11 @@ def baseline(data: SweepData, trials: Sequence[TrialSummary]) -> tuple[str, floa
     measured = [run.metrics for trial in trials for run in trial.runs if run.metrics.get(ratio) and metric in run.metrics]
     levels = [metrics[metric] / metrics[ratio] for metrics in measured]
     name = ratio.rpartition("/")[2].removesuffix("_ratio").replace("_", " ")
-    return (name, statistics.fmean(levels)) if levels else None
+    return (name, statistics.fmean(levels)) if levels and max(levels) <= _ONE_LEVEL * min(levels) else None
 
 
 def is_wide(values: Iterable[float], factor: float = WIDE) -> bool:
-    low, high = min(values := list(values)), max(values)
+    low, high = min(values := list(values), default=0.0), max(values, default=0.0)
     return low > 0 and high > factor * low
 
 
@@ -87,7 +90,11 @@ def _sizes(data: SweepData, trials: Sequence[TrialSummary]) -> list[str]:
 
 def _measured_slice(metric: str, trials: Sequence[TrialSummary]) -> Slice | None:
     known = [(trial, value) for trial in trials if (value := trial.metric(metric)) is not None]
-    return _slice(_LABELS.get(metric, metric), False, [_point(trial, value) for trial, value in known])
+    return _slice(
+        _LABELS.get(metric, metric),
+        is_wide((value for _, value in known), WIDE_LOSS),
+        [_point(trial, value) for trial, value in known],
+    )
 
 
 def _searched(data: SweepData) -> list[str]:

@@ -24,7 +24,10 @@ _SAMPLED_POINTS = 250_000
 _SAMPLED_AT_ONCE = 32_768
 _ONE_BY_ONE = 30_000
 """After so many evaluations of single candidates, some 15,000 a second, the sample has to do."""
+_CLIMBED_ONE_BY_ONE = 2 * _ONE_BY_ONE
+"""After so many climbing ends."""
 _POOL_LIMIT = 200_000
+_LOOKED_AT = 256
 _ENOUGH = 1000
 """Known points of a space, or of all strata together, that make climbing needless."""
 _OPTIONS = 64
@@ -84,11 +87,18 @@ class FeasibleSearch:
 
     def run(self) -> Found:
         """Raises NotDrawn where a constraint depends on another dimension."""
+        self._look()
         if self._finite and self._lattice.total <= EXACT_LIMIT:
             return self._enumerate(self._lattice.points(_CHUNK))
         if self._finite and self._patterns and self._patterns.structures <= EXACT_LIMIT:
             return self._enumerate(self._patterns.points(_CHUNK))
         return self._sample()
+
+    def _look(self) -> None:
+        """A few points name the dimensions that are missing, before many are evaluated in vain: a long list has many of these."""
+        if self._lattice.total > _LOOKED_AT:
+            points = self._lattice.draw(np.random.default_rng(0), _LOOKED_AT)
+            Evaluator(self._space, self._lattice.dimensions).evaluate(points)
 
     def _enumerate(self, points: Iterator[np.ndarray]) -> Found:
         structures = 0
@@ -131,7 +141,8 @@ class FeasibleSearch:
         known = distance == 0
         log_drawn = np.zeros(len(indices)) if only_canonical else self._lattice.log_drawn(indices, active)
         mass = np.exp(self._lattice.log_prior(indices[known], active[known]) - log_drawn[known])
-        kept = (indices[known] * active[known]).astype(np.int32)
+        narrow = max(self._lattice.sizes, default=0) <= np.iinfo(np.int32).max
+        kept = (indices[known] * active[known]).astype(np.int32 if narrow else np.int64)
         self._rows.append(Rows(kept, evaluated.counts[known], active[known], np.zeros(len(kept)) if climbed else mass))
         self._keep_misses(indices * active, np.where(known, np.inf, distance), evaluated.counts)
         return _Seen(distance, active, canonical, log_drawn)
@@ -139,7 +150,8 @@ class FeasibleSearch:
     def _keep_misses(self, indices: np.ndarray, distance: np.ndarray, counts: np.ndarray) -> None:
         nearest = np.argsort(distance, kind="stable")[:_NEAREST]
         misses = [(float(distance[row]), int(counts[row]), indices[row]) for row in nearest if np.isfinite(distance[row])]
-        self._misses = sorted([*self._misses, *misses], key=lambda miss: miss[0])[:_NEAREST]
+        distinct = {miss[2].tobytes(): miss for miss in [*misses, *self._misses]}
+        self._misses = sorted(distinct.values(), key=lambda miss: miss[0])[:_NEAREST]
 
     def _climb_where_poor(self) -> None:
         known = self._all_rows().distinct()
@@ -156,6 +168,8 @@ class FeasibleSearch:
         self._strata.move(points, strata)
         free = [position for position in range(len(self._lattice.sizes)) if position not in self._strata.positions]
         for position in free * _ROUNDS:
+            if self._evaluator.one_by_one > _CLIMBED_ONE_BY_ONE:
+                return
             options = self._options(points[:, position], self._lattice.sizes[position])
             tried = np.repeat(points[:, None, :], options.shape[1], axis=1)
             tried[:, :, position] = options
@@ -164,10 +178,15 @@ class FeasibleSearch:
 
     def _options(self, current: np.ndarray, size: int) -> np.ndarray:
         """(N, options) indices for N points: some anywhere, the same for all, then ones ever nearer to where each point is."""
-        anywhere = self._generator.permutation(size)[: _OPTIONS // 2]
+        anywhere = self._anywhere(size)
         steps = 2 ** np.arange(max(0, min(_OPTIONS // 4 - 1, size.bit_length() - 1)))[::-1]
         near = np.clip(current[:, None] + np.concatenate([steps, -steps, [0]]), 0, size - 1)
         return np.concatenate([np.tile(anywhere, (len(current), 1)), near], axis=1)
+
+    def _anywhere(self, size: int) -> np.ndarray:
+        if size > EXACT_LIMIT:  # too many to be put in order for the sake of a few
+            return np.asarray(self._generator.integers(0, size, _OPTIONS // 2))
+        return self._generator.permutation(size)[: _OPTIONS // 2]
 
     def _with_climbed(self, rows: Rows, drawn: int) -> Rows:
         """Gives what was only climbed to, in each stratum together, the mass of one drawn point: that is what it has at most."""

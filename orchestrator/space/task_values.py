@@ -62,7 +62,7 @@ def data_configurations(space: StudySpace) -> list[Configuration] | None:
             return None
         del listed[max(listed, key=lambda name: listed[name].size)]
     found: dict[str, Configuration] = {}
-    for drawn in _products({name: range(dimension.size) for name, dimension in listed.items()}, dimensions):
+    for drawn in value_products({name: range(dimension.size) for name, dimension in listed.items()}, dimensions):
         data = _data(space, drawn, {name: probes(d) for name, d in dimensions.items() if name not in listed})
         if len(data) > 1:
             return None
@@ -83,11 +83,12 @@ def _combinations(dimensions: Mapping[str, Dimension], listed: Mapping[str, Dime
 def _data(space: StudySpace, drawn: Mapping[str, Any], probed: Mapping[str, Iterable[int]]) -> dict[str, Configuration]:
     """By what decides them, the data for some values of the dimensions that are not listed."""
     dimensions = {name: searched.dimension for name, searched in space.searched.items()}
-    configurations = (task_configuration(space, {**drawn, **rest}) for rest in _products(probed, dimensions))
+    configurations = (task_configuration(space, {**drawn, **rest}) for rest in value_products(probed, dimensions))
     return {fingerprint(space.task_type.data_values(found)): found for found in configurations if found is not None}
 
 
-def _products(indices: Mapping[str, Iterable[int]], dimensions: Mapping[str, Dimension]) -> Iterator[dict[str, Any]]:
+def value_products(indices: Mapping[str, Iterable[int]], dimensions: Mapping[str, Dimension]) -> Iterator[dict[str, Any]]:
+    """All combinations of the values at the given indices, those of the last dimension changing fastest."""
     columns = [[value_at(dimensions[name], index) for index in wanted] for name, wanted in indices.items()]
     return (dict(zip(indices, values, strict=True)) for values in itertools.product(*columns))
 

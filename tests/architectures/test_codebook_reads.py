@@ -293,3 +293,11 @@ def test_later_levels_choose_by_what_the_level_before_returned() -> None:
     first, second, _ = module.blocks.reads.levels
     query = functional.layer_norm(first(module.blocks.queries(x)), (8,))
     assert torch.equal(module.chosen_codes(x)[1], second.weights(query)[0].argmax(-1))
+
+
+@pytest.mark.parametrize("pos", ["none", "rand", "sin", "rope"])
+@pytest.mark.parametrize(("name", "values"), VARIANTS)
+def test_no_tensor_is_made_on_another_device_than_the_module_s(name: str, values: dict, pos: str) -> None:
+    module, x = build(name, **{**values, "pos": pos}).to("meta"), windows().to("meta")
+    assert module(x).device == x.device
+    assert all(codes.device == x.device for codes in module.chosen_codes(x))

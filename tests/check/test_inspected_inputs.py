@@ -61,7 +61,7 @@ def test_a_missing_column_is_told_where_the_column_is_named_else_where_the_file_
     assert diagnostic.path == "task.value_columns" and "valeu" in diagnostic.message and "value" in diagnostic.message
     write(tmp_path / "other.csv", GOOD.replace(",", ";"))
     (diagnostic,) = found(specification(tmp_path, "csv: other.csv, time_steps: 4"))
-    assert diagnostic.path == "task.csv" and diagnostic.message.startswith("`separator`")
+    assert diagnostic.path == "task.csv" and diagnostic.message.startswith("`separator` (other.csv): ")
 
 
 def test_an_entry_of_its_own_task_is_told_there(tmp_path: Path) -> None:
@@ -71,14 +71,25 @@ def test_an_entry_of_its_own_task_is_told_there(tmp_path: Path) -> None:
     assert diagnostic.message.startswith("`csv` (bad.csv): ")
 
 
-def test_searched_fields_are_looked_at_one_by_one(tmp_path: Path) -> None:
+def test_few_searched_fields_are_looked_at_in_all_combinations(tmp_path: Path) -> None:
+    write(tmp_path / "long.csv", GOOD), write(tmp_path / "short.csv", "".join(GOOD.splitlines(keepends=True)[:31]))
+    (diagnostic,) = found(specification(tmp_path, "csv: {choice: [long.csv, short.csv]}, time_steps: {choice: [8, 40]}"))
+    assert diagnostic.path == "task.time_steps" and "30 values" in diagnostic.message
+    assert diagnostic.message.startswith("`time_steps` (short.csv): ")
+
+
+def test_many_searched_fields_are_looked_at_one_by_one(tmp_path: Path) -> None:
     write(tmp_path / "good.csv", GOOD), write(tmp_path / "bad.csv", "time,value\n")
-    specified = specification(tmp_path, "csv: {choice: [good.csv, bad.csv]}, time_steps: {int: [4, 400]}")
+    task = "csv: {choice: [good.csv, bad.csv]}, time_steps: {int: [4, 400]}, split_seed: {choice: SEEDS}"
+    specified = specification(tmp_path, task.replace("SEEDS", str(SEEDS)))
     diagnostics = found(specified)
     assert [diagnostic.path for diagnostic in diagnostics] == ["task.csv", "task.time_steps"]
     assert "bad.csv" in diagnostics[0].message and "400 time steps" in diagnostics[1].message
     looked_at = [(configuration.csv is not None, configuration.time_steps) for configuration in inspected(specified)]
     assert set(looked_at) == {(True, 4), (True, 400)}
+
+
+SEEDS = list(range(33))
 
 
 def inspected(specified: SweepSpecification) -> list[object]:
@@ -131,3 +142,9 @@ def test_check_and_plan_and_run_refuse_before_anything_starts(tmp_path: Path, ca
         assert run(command) == 2
         assert "bad.csv" in capsys.readouterr().err
     assert not storage.exists()
+
+
+def test_a_field_that_cannot_be_computed_is_named_with_the_reason(tmp_path: Path) -> None:
+    groups = '{architecture: grouped_vq_mlp, groups: {list: 4, length: "${dim // 100}"}}'
+    (diagnostic,) = found(specification(tmp_path, "time_steps: 8", groups))
+    assert diagnostic.hint.startswith("`groups` cannot be computed: the length of a list is a whole number from 1 to 64, got 0")

@@ -221,3 +221,10 @@ def test_a_codebook_that_nothing_chose_is_drawn_as_nothing() -> None:
     (axes,) = usage_figure([np.zeros(4, np.int64)]).axes
     assert axes.get_title(loc="left") == "use of the codebook: 0 of 4 rows used"
     assert len(axes.lines[0].get_ydata()) == 0
+
+
+@pytest.mark.parametrize(("used", "scale"), [(6, "linear"), (100, "log")])
+def test_ranks_have_an_axis_that_suits_the_rows_that_were_used(used: int, scale: str) -> None:
+    counts = np.zeros(600, dtype=np.int64)
+    counts[:used] = np.arange(used, 0, -1)
+    assert usage_figure([counts]).axes[0].get_xscale() == scale

@@ -16,7 +16,7 @@ from orchestrator.report.collect import SweepData
 from orchestrator.report.pictures.overview import draw_figure
 from orchestrator.report.pictures.slices import draw_slices, slices_figure
 from orchestrator.report.pictures.ticks import short_number
-from orchestrator.report.slices import slices
+from orchestrator.report.slices import baseline, completed, slices
 from orchestrator.report.summary import summary_json, summary_table
 from orchestrator.report.table import result_table
 from orchestrator.report.write import report_json, write_report
@@ -85,6 +85,21 @@ def sweep(tmp_path: Path) -> Sweep:
     made.completed("wide", (0.25, 0.35), {"params/stored": 2500.0, "codebook/rows": 32.0}, dk=8, lr=3e-4)
     made.completed("wide", (0.9, 0.9), {"params/stored": 2600.0, "codebook/rows": 64.0}, dk=512)
     return made
+
+
+@pytest.mark.usefixtures("reporting")
+def test_a_baseline_that_differs_between_trials_is_not_drawn_as_one(tmp_path: Path) -> None:
+    made = Sweep(tmp_path / "s")
+    made.completed("narrow", (0.6, 0.4), n_heads=4)
+    curves = {"val/loss": [3.0, 0.5], RATIO: [1.0, 0.5 / 0.9]}
+    constant = {"n_heads": 2, "training.batch_size": 32, "training.epochs": 3}
+    same = made.load()
+    assert baseline(same, completed(same)) == ("persistence", pytest.approx(0.5))
+    made = Sweep(tmp_path / "t")
+    made.completed("narrow", (0.6, 0.4), n_heads=4)
+    made.trial("narrow", [0.5], [(curves, {})], {"dim": 32, "training.lr": 1e-3}, constant)
+    other = made.load()
+    assert baseline(other, completed(other)) is None
 
 
 def links(markdown: str) -> set[str]:

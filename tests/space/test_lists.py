@@ -15,6 +15,7 @@ from search_space_text import study_space
 
 from orchestrator.search.sampler import Branch
 from orchestrator.search.study import Study, Told
+from orchestrator.space import feasible_search
 from orchestrator.space.evaluation import Evaluator
 from orchestrator.space.structures import FeasibleStructures, find_feasible
 from orchestrator.space.study_space import StudySpace
@@ -187,3 +188,31 @@ def test_a_computed_length_that_is_none_is_infeasible() -> None:
     )
     found = find_feasible(space)
     assert [found.row(index)["dim"] for index in range(len(found))] == [80]
+
+
+def test_a_long_list_that_must_be_evaluated_one_by_one_is_not_searched_anew_for_each_item(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[Evaluator] = []
+
+    class Counting(Evaluator):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            made.append(self)
+
+    small = {"_SAMPLED_AT_ONCE": 512, "_ONE_BY_ONE": 1000, "_CLIMBED_ONE_BY_ONE": 2000, "_LOOKED_AT": 64, "Evaluator": Counting}
+    for name, value in small.items():
+        monkeypatch.setattr(feasible_search, name, value)
+    text = GROUPS.format(groups="{list: {int: [4, 64]}, length: {int: [1, 40]}}")
+    budget = "params: {scope: stored, target: 12k, tolerance: 5%}"
+    assert budget in text
+    find_feasible(study_space(text.replace(budget, "require: ['prod(groups) <= 4096']")))
+    searched = [evaluator.one_by_one for evaluator in made]
+    assert sum(searched) < 6000, "without either limit it is 8369"
+
+
+def test_a_range_of_any_length_is_searched() -> None:
+    text = GROUPS.format(groups="[{int: [1, 1000000000000]}, {int: [1, 1000000000000]}]").replace("target: 12k", "min: 8G")
+    found = find_feasible(study_space(text.replace(", tolerance: 5%", "")))
+    assert len(found) and (found.indices >= 0).all() and (found.counts >= 8 * 10**9).all()
+    assert all(found.space.is_feasible(found.row(index)) for index in range(0, len(found), len(found) // 5 + 1))

@@ -71,6 +71,12 @@ def test_what_is_not_beside_the_space_is_looked_for_in_the_working_directory(
     assert specification.document["task"]["csv"] == "data/series.csv", "the text as written is what is recorded"
 
 
+def test_a_path_below_the_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    there = write(tmp_path / "home" / "series.csv")
+    assert read_search_space(space(tmp_path, "~/series.csv")).files == {reference(FIRST, "series.csv"): there}
+
+
 def test_where_a_file_lies_does_not_change_what_is_known_of_a_run(tmp_path: Path) -> None:
     prints = []
     for folder, name in (("a", "series.csv"), ("b", "series.csv"), ("c", "other.csv")):
@@ -132,7 +138,7 @@ def test_a_file_without_the_right_to_read_it_is_refused(tmp_path: Path) -> None:
 
 def test_one_content_under_two_names_is_there_twice(tmp_path: Path) -> None:
     write(tmp_path / "a.csv"), write(tmp_path / "b.csv")
-    assert "is there twice" in mistake(space(tmp_path, "{choice: [a.csv, b.csv]}"))[0]
+    assert mistake(space(tmp_path, "{choice: [a.csv, b.csv]}"))[0].startswith("`b.csv` holds the same as `a.csv`")
     write(tmp_path / "b.csv", SECOND)
     (cell,) = read_search_space(space(tmp_path, "{choice: [a.csv, b.csv, null]}")).spaces
     assert cell.searched["task.csv"].dimension.column([0, 1, 2]).tolist() == [  # type: ignore[arg-type]

@@ -169,3 +169,13 @@ def test_the_same_space_beside_a_moved_file_is_no_edit(space: Path, tmp_path: Pa
     shutil.move(space.parent, tmp_path / "moved")
     specification, event = going_on(folder, tmp_path / "moved" / "space.yaml", monkeypatch)
     assert event["kind"] == "resume" and list(specification.files.values()) == [tmp_path / "moved" / "series.csv"]
+
+
+def test_the_same_space_beside_a_renamed_file_is_no_edit(space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = begun(space, tmp_path)
+    shutil.rmtree(folder.artifacts)
+    (space.parent / "series.csv").rename(space.parent / "renamed.csv")
+    space.write_text(space.read_text().replace("series.csv", "renamed.csv"))
+    specification, event = going_on(folder, space, monkeypatch)
+    assert event["kind"] == "resume" and list(specification.files.values()) == [space.parent / "renamed.csv"]
+    assert len(prepare_inputs(specification, folder)) == 1

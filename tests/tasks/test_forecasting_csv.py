@@ -74,6 +74,20 @@ def test_columns_are_chosen_by_name_and_the_others_may_hold_anything(write: Writ
     assert read_csv_series(CsvSource(path, ";", "b", ("a",))).times.tolist() == [1, 2]
 
 
+def test_columns_without_names_are_read_where_they_are_asked_for(write: Write) -> None:
+    path = write(",v,,\n0,1,,\n1,2,,\n,,,\n")
+    series = read_csv_series(CsvSource(path, time_column=""))
+    assert (series.value_names, series.values.tolist()) == (("v",), [[1], [2]])
+
+
+@pytest.mark.parametrize("values", [{"time_column": "t"}, {"value_columns": ["a", "b"]}, {"value_columns": ["a"]}])
+def test_columns_of_no_file_are_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        ForecastingTask.inspect(ForecastingConfiguration.from_values(values))
+    ((field, message),) = caught.value.problems
+    assert [field] == list(values) and "csv names none" in message
+
+
 def test_the_default_value_column_is_the_first_one_that_is_not_the_time(write: Write) -> None:
     assert read_csv_series(CsvSource(write("v,t,w\n1,0,5\n2,1,6\n"), time_column="t")).value_names == ("v",)
 
@@ -113,17 +127,22 @@ def test_no_such_file(tmp_path: Path) -> None:
     ("content", "field", "message"),
     [
         ("", "csv", "is empty"),
-        ("\n\n", "csv", "is empty"),
+        ("\n  \n,,\n", "csv", "is empty"),
         ("t,v\n", "csv", "has a header and no rows"),
         (b"PK\x03\x04\xff\xfe", "csv", "is not UTF-8 text"),
         ("t,v\n1,2\n".encode("utf-16"), "csv", "is not UTF-8 text"),
         (b"t\0,v\n0,1\n", "csv", "is not a text file"),
-        ("0.0,169.5\n0.1,398.0\n", "csv", "its first line holds numbers ('0.0', '169.5'), not names: put a line such as"),
+        ("0.0,169.5\n0.1,398.0\n", "csv", "its first line holds data ('0.0', '169.5'), not names: put a line such as"),
+        ("2024-01-01T00:00,1,dry\n2024-01-01T01:00,2,wet\n", "csv", "its first line holds data ('2024-01-01T00:00', '1', 'dry')"),
+        (",t,v\n0,0.1,5\n1,0.2,6\n", "time_column", "the first column has no name, as row numbers have not: name the column"),
+        ("t,\n0,1\n", "csv", "names no column but that of the times"),
         ("t;v\n0;1\n", "separator", "the header 't;v' is one column when split by ',': write separator: \";\""),
         ("t\tv\n0\t1\n", "separator", 'write separator: "\\t"'),
-        ("v\n1\n2\n", "csv", "has one column, 'v'"),
+        ("v\n1\n2\n", "csv", "its first line is one column, 'v'"),
+        ("# from the logger\nt,v\n0,1\n", "csv", "its first line is one column, '# from the logger'"),
         ("t,v,v\n0,1,2\n", "csv", "its header has a name more than once ('v')"),
         ('t,v\n0,"1\n' + "1,2\n" * 40_000, "csv", "look for a quote that is never closed"),
+        ('t,"v\n0,1\n1,2\n', "csv", "look for a quote that is never closed"),
     ],
 )
 def test_a_file_that_is_no_table(write: Write, content: str | bytes, field: str, message: str) -> None:
@@ -140,6 +159,7 @@ def test_a_file_that_is_no_table(write: Write, content: str | bytes, field: str,
         ({"value_columns": ["level", "level"]}, "value_columns", "names a column twice"),
         ({"value_columns": []}, "value_columns", "must name a column at least"),
         ({"separator": ", "}, "separator", "must be one character"),
+        ({"separator": "tab"}, "separator", 'such as ",", ";" or "\\t"'),
         ({"separator": '"'}, "separator", "must be one character"),
         ({"separator": ""}, "separator", "must be one character"),
     ],
@@ -261,3 +281,8 @@ def test_whatever_a_file_holds_it_is_read_or_refused(tmp_path_factory: pytest.Te
         assert error.problems
     else:
         assert isinstance(series, Series) and np.isfinite(series.values).all()
+
+
+def test_a_series_too_short_for_its_fraction_is_told_that_fraction(write: Write) -> None:
+    field, message = only_problem(write(table(regular(60))), split="chronological", val_fraction=0.01)
+    assert field == "csv" and message.endswith("lengthen the series, or change val_fraction (now 0.01)")

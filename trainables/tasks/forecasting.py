@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trainables.architecture import Architecture
 from trainables.configuration import Configuration, ConfigurationError, hyperparameter
 from trainables.exhibits.canvas import preload_canvas
 from trainables.exhibits.forecast import ForecastExhibit
@@ -59,8 +60,9 @@ class ForecastingConfiguration(Configuration):
         return 1 if self.value_columns is None else len(self.value_columns)
 
     def series(self) -> Series:
-        """Reads or makes the series; raises ConfigurationError where the CSV does not fit."""
+        """Reads or makes the series; raises ConfigurationError where the CSV does not fit, or columns are named and no CSV."""
         if self.csv is None:
+            self._refuse_columns()
             return synthetic_series(self.series_length, self.noise_std, self.seed)
         names = None if self.value_columns is None else tuple(self.value_columns)
         return read_csv_series(CsvSource(Path(self.csv), self.separator, self.time_column, names, self.time_tolerance))
@@ -73,14 +75,21 @@ class ForecastingConfiguration(Configuration):
             return split
         largest = largest_time_steps(length, rule)
         rows, field = (f"the series has {length} values", "series_length" if self.csv is None else "csv")
-        if largest < 1:
-            raise ConfigurationError([(field, f"{rows}, too few for any window with the {self.split} split: lengthen it")])
-        part = "a window of training and one of validation"
-        cure = f"lower time_steps to at most {largest}, or lengthen the series"
+        cure = "lengthen the series"
         if self.split != "random":
-            cure += ", or change val_fraction" + (" or split_seed" if self.split == "block" else "")
-        message = f"{rows}, too few for {part} of {self.time_steps} time steps with the {self.split} split: {cure}"
-        raise ConfigurationError([("time_steps", message)])
+            cure += f", or change val_fraction (now {self.val_fraction:g})" + (" or split_seed" if self.split == "block" else "")
+        if largest < 1:
+            raise ConfigurationError([(field, f"{rows}, too few for any window with the {self.split} split: {cure}")])
+        part = "a window of training and one of validation"
+        message = f"{rows}, too few for {part} of {self.time_steps} time steps with the {self.split} split"
+        raise ConfigurationError([("time_steps", f"{message}: lower time_steps to at most {largest}, or {cure}")])
+
+    def _refuse_columns(self) -> None:
+        named = {"time_column": self.time_column, "value_columns": self.value_columns}
+        told = "names what is in a CSV, and csv names none: set csv, or leave this out"
+        problems: list[tuple[str | None, str]] = [(field, told) for field, value in named.items() if value is not None]
+        if problems:
+            raise ConfigurationError(problems)
 
 
 class Windows(NamedTuple):
@@ -123,6 +132,10 @@ class ForecastingTask(Task):
         # A view: windows overlap, and only those of a batch are ever copied.
         self._windows = self._normalised.unfold(0, configuration.time_steps + 1, 1).mT
         self._measured: Measured | None = None
+
+    @classmethod
+    def measures(cls, metric: str, architecture: Architecture) -> bool:
+        return not metric.startswith("codebook/") or hasattr(architecture.build, "chosen_codes")
 
     @classmethod
     def preload(cls) -> None:

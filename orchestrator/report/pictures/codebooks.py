@@ -12,6 +12,8 @@ from trainables.exhibits.forecast import ForecastExhibit
 from trainables.exhibits.pictures.usage import MOST_NAMED, codebook_name, draw_usage, lowest_decade, rows_used
 
 _COLUMNS = 3
+_LONGEST_NAME = 46
+"""Characters above a panel."""
 
 
 def draw_codebooks(name: str, forecasts: Mapping[str, ForecastExhibit], path: Path) -> bool:
@@ -31,7 +33,7 @@ def codebooks_figure(name: str, forecasts: Mapping[str, ForecastExhibit]) -> Any
     panels = list(figure.subplots(lines, columns, squeeze=False, sharey=True).flat)
     for index, (axes, (row, forecast)) in enumerate(zip(panels, shown.items(), strict=False)):
         draw_usage(axes, forecast.selections)
-        axes.set_title(f"{row}\n{rows_used(forecast.selections)}", fontsize=8, loc="left", parse_math=False)
+        axes.set_title(f"{_fitting(row)}\n{rows_used(forecast.selections)}", fontsize=8, loc="left", parse_math=False)
         last = index + columns >= len(shown)
         label_axes(axes, "rank of the row" if last else "", "share of positions" if index % columns == 0 else "")
     panels[0].set_ylim(bottom=0.7 * min(lowest_decade(forecast.selections) for forecast in shown.values()))
@@ -42,6 +44,12 @@ def codebooks_figure(name: str, forecasts: Mapping[str, ForecastExhibit]) -> Any
     more = f"; {left_out} more rows are not shown" if left_out else ""
     figure.suptitle(f"{name}: use of codebooks, the best run of each row{more}", fontsize=10, x=0.01, ha="left")
     return figure
+
+
+def _fitting(name: str) -> str:
+    """What grid cells are told apart by stands at the end."""
+    half = _LONGEST_NAME // 2
+    return name if len(name) <= _LONGEST_NAME else f"{name[: half - 1]}…{name[-half:]}"
 
 
 def _legend(figure: Any, codebooks: Sequence[int]) -> None:

@@ -23,13 +23,15 @@ def draw_forecasts(name: str, forecasts: Mapping[str, ForecastExhibit], path: Pa
 
 def forecasts_figure(name: str, forecasts: Mapping[str, ForecastExhibit]) -> Any:
     shown = dict(list(forecasts.items())[:MOST_ROWS])
-    figure = new_figure(10.0, 1.0 + 1.9 * len(shown))
+    figure = new_figure(10.0, 1.0 + 2.05 * len(shown))
     panels = figure.subplots(len(shown), 2, squeeze=False)
     for line, (row, forecast) in zip(panels, shown.items(), strict=True):
         for (attribute, title, colour), axes in zip(PREDICTIONS, line, strict=True):
             draw_panel(axes, forecast, attribute, 0, colour)
             error = mean_squared_error(forecast, attribute, 0)
-            axes.set_title(f"{row}, {title}: MSE {error}", fontsize=9, loc="left", parse_math=False)
+            # The row on a line of its own, which has the width of both panels: names are long.
+            above = f"{row}\n" if axes is line[0] else ""
+            axes.set_title(f"{above}{title}: MSE {error}", fontsize=9, loc="left", parse_math=False)
         label_axes(line[0], y=forecast.value_names[0])
     for axes in panels[-1]:
         axes.set_xlabel(forecast.time_name, fontsize=9, parse_math=False)

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.report.collect import SweepData
+from orchestrator.report.pictures.legend import entry_styles, legend_below, legend_inches, listed
 from orchestrator.report.pictures.ticks import readable_ticks
 from orchestrator.report.slices import WIDE_LOSS, Point, Slice, baseline, completed, is_wide, slices
-from trainables.exhibits.canvas import COLOURS, label_axes, new_figure, plain_style, save_figure
+from trainables.exhibits.canvas import label_axes, new_figure, plain_style, save_figure
 
-_MARKERS = "os^Dvp"
 _PANELS_A_LINE = 4
 _BEST = {"s": 75, "facecolors": "none", "edgecolors": "black", "linewidths": 1.1, "zorder": 4}
 
@@ -31,10 +31,11 @@ def slices_figure(data: SweepData) -> Any | None:
     columns = min(len(panels), _PANELS_A_LINE)
     lines = -(-len(panels) // columns)
     width = max(5.0, 0.7 + 2.7 * columns)
-    figure = new_figure(width, 1.0 + 2.3 * lines)
-    all_axes = figure.subplots(lines, columns, sharey=True, squeeze=False)
     level = baseline(data, completed(data))
-    styles = _styles(data)
+    styles = entry_styles(entry.name for entry in data.specification.entries)
+    handles = _handles(panels, styles, level)
+    figure = new_figure(width, 0.8 + 2.3 * lines + legend_inches([handle.get_label() for handle in handles], width))
+    all_axes = figure.subplots(lines, columns, sharey=True, squeeze=False)
     _scale_values(all_axes[0][0], data.specification.objective.mode, [point.y for panel in panels for point in panel.points])
     for index, axes in enumerate(all_axes.flat):
         if index >= len(panels):
@@ -42,7 +43,7 @@ def slices_figure(data: SweepData) -> Any | None:
             continue
         _draw_panel(axes, panels[index], styles, data.specification.objective.mode, level)
         label_axes(axes, panels[index].label, data.specification.objective.metric if index % columns == 0 else "")
-    _legend(figure, panels, styles, level, width)
+    legend_below(figure, handles, width)
     figure.suptitle(f"{data.name}: completed trials", fontsize=10, x=0.01, ha="left")
     return figure
 
@@ -53,7 +54,8 @@ def _draw_panel(axes: Any, panel: Slice, styles: dict[str, dict[str, Any]], mode
     for entry, style in styles.items():
         points = [point for point in panel.points if point.entry == entry]
         if points:
-            axes.scatter([point.x for point in points], [point.y for point in points], s=20, alpha=0.75, linewidths=0, **style)
+            look = {"color": style["color"], "marker": style["marker"], "s": 20, "alpha": 0.75, "linewidths": 0}
+            axes.scatter([point.x for point in points], [point.y for point in points], **look)
             best = _best(points, mode)
             axes.scatter([best.x], [best.y], **_BEST)
     if panel.log:
@@ -73,34 +75,17 @@ def _best(points: list[Point], mode: str) -> Point:
     return (max if mode == "max" else min)(points, key=lambda point: point.y)
 
 
-def _styles(data: SweepData) -> dict[str, dict[str, Any]]:
-    """A colour for each entry, in the order of the space; where there are more than colours, other markers."""
-    names = [entry.name for entry in data.specification.entries]
-    size = len(COLOURS)
-    return {
-        name: {"color": COLOURS[index % size], "marker": _MARKERS[index // size % len(_MARKERS)]}
-        for index, name in enumerate(names)
-    }
-
-
-def _legend(
-    figure: Any, panels: list[Slice], styles: dict[str, dict[str, Any]], level: tuple[str, float] | None, width: float
-) -> None:
+def _handles(panels: list[Slice], styles: dict[str, dict[str, Any]], level: tuple[str, float] | None) -> list[Any]:
+    """What the legend names: the entries, the ring around the best trial of each, and the baseline."""
     from matplotlib.lines import Line2D
 
     shown = {point.entry for panel in panels for point in panel.points}
     dots: dict[str, Any] = {"linestyle": "none", "markersize": 5}
-    lines = [Line2D([], [], label=name, **style, **dots) for name, style in styles.items() if name in shown]
-    ring: dict[str, Any] = {
-        "marker": "o",
-        "markerfacecolor": "none",
-        "markeredgecolor": "black",
-        "linestyle": "none",
-        "markersize": 8,
-    }
-    lines.append(Line2D([], [], label="best of its entry", **ring))
+    nothing: dict[str, Any] = {"marker": ""}
+    names = listed([name for name in styles if name in shown])
+    lines = [Line2D([], [], label=name, **{**styles.get(name, nothing), **dots}) for name in names]
+    ring: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": "black", "linestyle": "none", "markersize": 8}
+    lines.append(Line2D([], [], label="best of its entry", marker="o", **ring))
     if level is not None:
         lines.append(Line2D([], [], label=f"{level[0]} {level[1]:.3g}", color="0.5", linestyle="--", linewidth=0.9))
-    longest = max(len(str(line.get_label())) for line in lines)
-    columns = max(1, min(len(lines), int(width * 13 / (longest + 6))))
-    figure.legend(handles=lines, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
+    return lines

@@ -46,8 +46,9 @@ class DimensionReader:
         places = [Slot(item, child_path(slot.path, i), slot.name, slot.wanted) for i, item in enumerate(slot.node.items)]
         read = [self.constant(place) for place in places]
         for index, value in enumerate(read):
-            if any(self._alike(value, other) for other in read[:index]):
-                raise self.wrong(places[index], f"the value {value!r} is there twice", "remove one")
+            twin = next((place for place, other in zip(places, read[:index], strict=False) if self._alike(value, other)), None)
+            if twin is not None:
+                raise self.wrong(places[index], self._twice(value, places[index], twin), "remove one")
         return tuple(read)
 
     def constant(self, slot: Slot) -> Any:
@@ -62,6 +63,11 @@ class DimensionReader:
             return self._context.files.find(written).reference
         except FileMistake as mistake:
             raise self.wrong(slot, mistake.message, mistake.hint) from None
+
+    def _twice(self, value: Any, slot: Slot, twin: Slot) -> str:
+        if self._field.file:
+            return f"`{slot.node.value}` holds the same as `{twin.node.value}`, and a file counts once, by its content"
+        return f"the value {value!r} is there twice"
 
     def _alike(self, value: Any, other: Any) -> bool:
         if self._field.file and isinstance(value, str) and isinstance(other, str):

@@ -74,7 +74,9 @@ class FileFinder:
         return None
 
     def _places(self, name: str) -> list[Path]:
-        return list(dict.fromkeys(folder / name for folder in self._folders))
+        """A path below the person's home (``~/``), which no shell has replaced, is that, whatever the folders."""
+        path = Path(name).expanduser() if name.startswith("~/") else Path(name)
+        return list(dict.fromkeys(folder / path for folder in self._folders))
 
     def _from_record(self, written: str, name: str) -> NamedFile:
         if written in self._recorded:

@@ -35,7 +35,7 @@ from orchestrator.space.reading.overrides import apply_overrides
 from orchestrator.space.reading.references import check_references
 from orchestrator.space.reading.section import read_section
 from orchestrator.space.sections import NAME_PATTERN, NAME_RULE, SECTIONS
-from orchestrator.space.specification import EntrySpecification, SweepSpecification
+from orchestrator.space.specification import EntrySpecification, Objective, SweepSpecification
 from orchestrator.space.study_space import StudySpace
 from orchestrator.space.value import Constant
 from trainables.configuration import Configuration, Rule
@@ -109,6 +109,7 @@ class _Reader:
         sections: dict[str, Any] = {name: self._section(name, wanted) for name, wanted in SECTIONS.items() if name != "objective"}
         objectives = read_objectives(self.context, self.root, shared.task_type)
         check_stopping(self.context, self.root, shared.task_type, objectives, sections["scheduler"].name)
+        self._check_measurable(shared.task_type, entries, objectives)
         self._refuse_what_is_reserved(sections)
         self._check_experiment()
         name = self._name()
@@ -205,6 +206,16 @@ class _Reader:
             fitting = [name for name, task in tasks().items() if task.kind == architecture.kind]
             hint = f"tasks that fit: {', '.join(fitting)}" if fitting else "take another architecture"
             self.context.error(entry.node, child_path("architectures", entry.name), message, hint)
+
+    def _check_measurable(
+        self, task_type: type[Task] | None, entries: Sequence[ReadEntry], objectives: Sequence[Objective]
+    ) -> None:
+        """Without an objective's value no trial of an entry could be more than a failure."""
+        for entry, objective in itertools.product(entries, objectives):
+            if task_type and entry.architecture and not task_type.measures(objective.metric, entry.architecture):
+                message = f"`{entry.architecture.name}` has no `{objective.metric}`, which is an objective"
+                hint = "name another metric in `objective`, or leave this entry out"
+                self.context.error(entry.node, child_path("architectures", entry.name), message, hint)
 
     def _check_model_keys(self, shared: Shared, entries: Sequence[ReadEntry]) -> None:
         if shared.model is None or any(entry.architecture is None for entry in entries):

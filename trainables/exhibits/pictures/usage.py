@@ -41,7 +41,7 @@ def draw_usage(axes: Any, selections: Sequence[np.ndarray]) -> None:
         style = {"color": COLOURS[index], "linewidth": 1.3} if named else {"color": COLOURS[0], "linewidth": 0.8, "alpha": 0.5}
         axes.plot(np.arange(1, len(shares) + 1), shares, marker=".", markersize=4, label=codebook_name(index), **style)
     axes.set_yscale("log")
-    if max(map(len, selections)) > 64:
+    if max(map(np.count_nonzero, selections)) > 64:
         axes.set_xscale("log")
     else:
         axes.xaxis.get_major_locator().set_params(integer=True)

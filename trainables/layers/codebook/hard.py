@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -51,16 +51,29 @@ class HardCodebooks(nn.Module):
 
 def _quantizer(rows: Tensor, model: CodebookConfiguration) -> nn.Module:
     """The library's module with ``rows`` (V, d) as its codebook and as its moving averages."""
-    # Soft models need torch alone, and its draws, which we replace, must not change what is drawn after them.
-    from vector_quantize_pytorch import VectorQuantize
-
+    vector_quantize = _library()
+    # The library's draws, which we replace, must not change what is drawn after them.
     with torch.random.fork_rng(devices=[]):
-        quantizer: nn.Module = VectorQuantize(rows.shape[1], len(rows), **_options(model))
+        quantizer: nn.Module = vector_quantize(rows.shape[1], len(rows), **_options(model))
     state = quantizer.state_dict()
     for name, value in state.items():
         if name.rpartition(".")[2] in ("embed", "embed_avg"):
             value.copy_(rows)
     return quantizer
+
+
+def _library() -> Callable[..., nn.Module]:
+    """``VectorQuantize``, imported where it is needed: soft models need torch alone.
+
+    Raises:
+        ModuleNotFoundError: it is not installed.
+    """
+    try:
+        from vector_quantize_pytorch import VectorQuantize
+    except ModuleNotFoundError as error:
+        message = "hard modes need a library: install vector-quantize-pytorch (1.31 or newer, below 2), or set vq_mode: soft"
+        raise ModuleNotFoundError(message, name=error.name) from error
+    return cast(Callable[..., nn.Module], VectorQuantize)
 
 
 def _options(model: CodebookConfiguration) -> dict[str, Any]:

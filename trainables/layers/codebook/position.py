@@ -33,7 +33,7 @@ class WindowPosition(nn.Module):
         if self.pos == "rand":
             return x + self._rows(x.shape[1])
         if self.pos == "sin":
-            return x + sinusoids(x.shape[1], x.shape[2], self.std).to(x)
+            return x + sinusoids(x.shape[1], x.shape[2], self.std, x.device).to(x.dtype)
         return x
 
     def turn(self, x: Tensor) -> Tensor:
@@ -47,11 +47,13 @@ class WindowPosition(nn.Module):
         return table[:length]
 
 
-def sinusoids(length: int, dim: int, rms: float) -> Tensor:
-    """(length, dim) sines and cosines of falling frequency (Vaswani et al. 2017, section 3.5), ``dim`` even.
+def sinusoids(length: int, dim: int, rms: float, device: torch.device | None = None) -> Tensor:
+    """(length, dim) float64 sines and cosines of falling frequency (Vaswani et al. 2017, section 3.5), ``dim`` even.
+
+    Made on ``device`` (default: the CPU), since this happens in each call: a copy would keep a GPU waiting.
 
     Each row, and so the table, has the root mean square ``rms``.
     """
-    frequencies = _THETA ** -(torch.arange(0, dim, 2, dtype=torch.float64) / dim)
-    angles = torch.outer(torch.arange(length, dtype=torch.float64), frequencies)
+    frequencies = _THETA ** -(torch.arange(0, dim, 2, dtype=torch.float64, device=device) / dim)
+    angles = torch.outer(torch.arange(length, dtype=torch.float64, device=device), frequencies)
     return rms * 2**0.5 * torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1)

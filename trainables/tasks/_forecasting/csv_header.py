@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from dataclasses import dataclass
 
 from trainables.configuration import ConfigurationError
+from trainables.tasks._forecasting.csv_times import Clock
 
 _OTHER_SEPARATORS = {";": '";"', "\t": '"\\t"', "|": '"|"', ",": '","'}
 _NAMES_SHOWN = 20
@@ -31,16 +33,20 @@ class Columns:
 
 
 def find_columns(header: list[str], separator: str, time_column: str | None, value_columns: tuple[str, ...] | None) -> Columns:
-    """The columns that are asked for: by default the first one is the time, and the first other one the values.
+    """The columns that are asked for: by default the first one is the time, and the first other one with a name the values.
 
     Raises:
         ConfigurationError: the header does not have them, or is no header.
     """
     names = tuple(cell.strip() for cell in header)
     _require_header(names, separator)
-    time_name = names[0] if time_column is None else time_column
+    if time_column is None and value_columns is None and all(map(_is_datum, names[:2])):
+        _refuse_data(names)
+    time_name = _first_name(names) if time_column is None else time_column
     if value_columns is None:
-        value_columns = tuple(name for name in names if name != time_name)[:1]
+        value_columns = tuple(name for name in names if name and name != time_name)[:1]
+        if not value_columns:
+            _refuse("csv", "names no column but that of the times: name one of values too")
     problems = _problems_with("time_column", time_name, names)
     for name in value_columns:
         problems += _problems_with("value_columns", name, names)
@@ -56,15 +62,16 @@ def find_columns(header: list[str], separator: str, time_column: str | None, val
 
 
 def _require_header(names: tuple[str, ...], separator: str) -> None:
-    if all(_is_number(name) for name in names):
-        _refuse("csv", f"its first line holds numbers ({_listed(names)}), not names: put a line such as time,value above it")
+    if all(map(_is_datum, names)):
+        _refuse_data(names)
     if len(names) == 1:
         other = next((mark for mark in _OTHER_SEPARATORS if mark != separator and mark in names[0]), None)
         if other is not None:
             split = f"the header {names[0]!r} is one column when split by {separator!r}"
             _refuse("separator", f"{split}: write separator: {_OTHER_SEPARATORS[other]}")
-        _refuse("csv", f"has one column, {names[0]!r}: a column of times and at least one of values are needed")
-    twice = sorted({name for name in names if names.count(name) > 1})
+        _refuse("csv", f"its first line is one column, {names[0]!r}: it must name a column of times and at least one of values")
+    named = Counter(filter(None, names))
+    twice = sorted(name for name, count in named.items() if count > 1)
     if twice:
         _refuse("csv", f"its header has a name more than once ({_listed(tuple(twice))}): give each column a name of its own")
 
@@ -83,12 +90,20 @@ def _listed(names: tuple[str, ...]) -> str:
     return shown if len(names) <= _NAMES_SHOWN else f"{shown} and {len(names) - _NAMES_SHOWN} more"
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _first_name(names: tuple[str, ...]) -> str:
+    if not names[0]:
+        cure = 'name the column of the times, or write time_column: "" where it is this one'
+        _refuse("time_column", f"the first column has no name, as row numbers have not: {cure}; it has: {_listed(names)}")
+    return names[0]
+
+
+def _is_datum(text: str) -> bool:
+    """Whether it is a number or a time, as cells are and names are not."""
+    return Clock.started_by(text) is not None
+
+
+def _refuse_data(names: tuple[str, ...]) -> None:
+    _refuse("csv", f"its first line holds data ({_listed(names)}), not names: put a line such as time,value above it")
 
 
 def _refuse(field: str, message: str) -> None:

@@ -38,7 +38,7 @@ class CsvSource:
 
 
 def read_csv_series(source: CsvSource) -> Series:
-    """The series; UTF-8 with or without a byte order mark, any line ends, quoted cells, blank lines skipped.
+    """The series; UTF-8 with or without a byte order mark, any line ends, quoted cells; rows of empty cells are skipped.
 
     Raises:
         ConfigurationError: whatever is wrong with the file or its columns. Faults of different kinds are told together, of
@@ -57,12 +57,12 @@ def read_csv_series(source: CsvSource) -> Series:
 def _read_version(source: CsvSource, modified: int, size: int) -> Series:
     """Kept, since a search space with many windows on one file looks at it again for each of them."""
     if len(source.separator) != 1 or source.separator in '"\r\n':
-        raise ConfigurationError([("separator", f'must be one character, such as "," or ";", got {source.separator!r}')])
+        raise ConfigurationError([("separator", f'must be one character, such as ",", ";" or "\\t", got {source.separator!r}')])
     try:
         with source.path.open(newline="", encoding="utf-8-sig") as file:
-            return _read_lines(source, csv.reader(file, delimiter=source.separator, skipinitialspace=True))
+            return _read_lines(source, csv.reader(file, delimiter=source.separator, skipinitialspace=True, strict=True))
     except UnicodeDecodeError as error:
-        message = f"{source.path.name} is not UTF-8 text: save it as CSV in UTF-8 (a spreadsheet has to be exported)"
+        message = f"{source.path.name} is not UTF-8 text: save it as CSV in UTF-8 (export a spreadsheet, unpack an archive)"
         raise ConfigurationError([("csv", message)]) from error
     except OSError as error:
         raise _unreadable(source.path, error) from error
@@ -95,7 +95,7 @@ def _read_lines(source: CsvSource, reader: Any) -> Series:
 
 
 def _rows(reader: Any) -> Iterator[list[str]]:
-    """Without blank lines."""
+    """Without blank lines, also those that a spreadsheet fills up with separators."""
     while True:
         try:
             row = next(reader)
@@ -104,7 +104,7 @@ def _rows(reader: Any) -> Iterator[list[str]]:
         except csv.Error as error:
             message = f"line {reader.line_num} cannot be split into cells ({error}): look for a quote that is never closed"
             raise ConfigurationError([("csv", message)]) from error
-        if row:
+        if any(map(str.strip, row)):
             yield row
 
 
