@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainables.files import with_paths
+from trainables.file_fields import with_paths
 from trainables.fingerprint import fingerprint
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from orchestrator.space.structures import value_at
 from orchestrator.space.study_space import StudySpace
 from orchestrator.space.task_values import data_configurations, task_configuration, task_dimensions, value_products
 from trainables.configuration import Configuration, ConfigurationError
-from trainables.files import FileGone, named_references, split_reference, with_paths
+from trainables.file_fields import FileGone, named_references, with_paths
+from trainables.files import split_reference
 from trainables.fingerprint import fingerprint
 from trainables.task import Task
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.reproduce.recorded import RecordedRun
-from trainables.files import FileGone
+from trainables.file_fields import FileGone
 from trainables.fingerprint import fingerprint
 from trainables.prepared import MANIFEST, data_digest, prepare_data, prepare_once
 from trainables.training.request import RunRequest

@@ -9,7 +9,7 @@ from orchestrator.space.specification import SweepSpecification
 from orchestrator.space.task_values import data_configurations
 from orchestrator.sweep.folder import SweepFolder
 from trainables.configuration import Configuration
-from trainables.files import with_paths
+from trainables.file_fields import with_paths
 from trainables.prepared import is_prepared, prepare_data
 
 

@@ -13,7 +13,7 @@ from orchestrator.record.journal import encode
 from orchestrator.sweep.folder import SweepFolder
 from orchestrator.sweep.inputs import prepare_inputs
 from orchestrator.sweep.recorded_space import recorded_specification
-from trainables.files import FileGone
+from trainables.file_fields import FileGone
 
 SPACE = "task: {name: forecasting, csv: a.csv, time_steps: 2}\narchitectures: {lstm: {}}\n"
 HEADER = {

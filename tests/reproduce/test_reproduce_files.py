@@ -16,7 +16,7 @@ from orchestrator.sweep.controller import SweepController
 from orchestrator.sweep.folder import SweepFolder
 from orchestrator.sweep.inputs import prepare_inputs
 from orchestrator.sweep.telemetry import NoTelemetry
-from trainables.files import FileGone
+from trainables.file_fields import FileGone
 from trainables.training.worker import RunWorker
 
 RUN = "lstm-0000-s0"

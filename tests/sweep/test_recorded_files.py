@@ -16,7 +16,7 @@ from orchestrator.space.specification import SweepSpecification
 from orchestrator.sweep.folder import SweepFolder
 from orchestrator.sweep.inputs import prepare_inputs, require_files
 from orchestrator.sweep.recorded_space import paths_of_all_editions, recorded_specification
-from trainables.files import FileGone, with_paths
+from trainables.file_fields import FileGone, with_paths
 from trainables.prepared import MANIFEST, is_prepared
 from trainables.tasks.forecasting import ForecastingConfiguration, ForecastingTask
 
