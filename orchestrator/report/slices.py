@@ -20,6 +20,8 @@ WIDE_LOSS = 10
 _ONE_LEVEL = 1.15
 """Baselines that differ by less differ in the length of windows, not in the data."""
 
+_FEWEST_TO_FOCUS = 8
+
 CODEBOOK_ROWS = "codebook/rows"
 _LABELS = {CODEBOOK_ROWS: "codebook rows (vocabulary size)"}
 
@@ -78,6 +80,21 @@ def baseline(data: SweepData, trials: Sequence[TrialSummary]) -> tuple[str, floa
 def is_wide(values: Iterable[float], factor: float = WIDE) -> bool:
     low, high = min(values := list(values), default=0.0), max(values, default=0.0)
     return low > 0 and high > factor * low
+
+
+def worst_shown(values: Sequence[float], mode: str, wanted: Iterable[float] = ()) -> float | None:
+    """The end of the objective's axis on its worse side where a few bad trials would squash all others, else None.
+
+    It lies as far from the best value as the better three quarters of the values reach, and one and a half times as far again,
+    but not before any of ``wanted``.
+    """
+    sign = -1.0 if mode == "max" else 1.0
+    costs = sorted(sign * value for value in values)
+    if len(costs) < _FEWEST_TO_FOCUS:
+        return None
+    reach = costs[(3 * len(costs)) // 4] - costs[0]
+    end = max(costs[0] + 2.5 * reach, *(sign * value for value in wanted), costs[0])
+    return sign * end if costs[-1] > end else None
 
 
 def _sizes(data: SweepData, trials: Sequence[TrialSummary]) -> list[str]:

@@ -16,7 +16,7 @@ from orchestrator.report.collect import SweepData
 from orchestrator.report.pictures.overview import draw_figure
 from orchestrator.report.pictures.slices import draw_slices, slices_figure
 from orchestrator.report.pictures.ticks import short_number
-from orchestrator.report.slices import baseline, completed, slices
+from orchestrator.report.slices import baseline, completed, slices, worst_shown
 from orchestrator.report.summary import summary_json, summary_table
 from orchestrator.report.table import result_table
 from orchestrator.report.write import report_json, write_report
@@ -231,6 +231,27 @@ def test_losses_far_from_the_best_do_not_squash_those_close_to_it(sweep: Sweep) 
     for loss in (0.4, 0.41, 30.0):
         other.completed("wide", (loss,), dk=8, lr=loss / 100)
     assert panels(other.load())["lr"].get_yscale() == "log"
+
+
+def test_the_axis_ends_before_a_few_bad_trials() -> None:
+    losses = [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 40.0]
+    assert worst_shown(losses, "min") == pytest.approx(1 + 2.5 * 0.6)
+    assert worst_shown([-loss for loss in losses], "max") == pytest.approx(-1 - 2.5 * 0.6)
+    assert worst_shown(losses, "min", wanted=[3.0]) == 3.0
+    assert worst_shown(losses, "min", wanted=[50.0]) is None, "nothing lies beyond"
+    assert worst_shown(losses[:-1], "min") is None and worst_shown(losses[-4:], "min") is None
+
+
+def test_trials_beyond_the_axis_are_triangles_at_its_end(sweep: Sweep) -> None:
+    other = Sweep(sweep.folder.path.parent / "outlier")
+    for index, loss in enumerate([0.40, 0.41, 0.42, 0.43, 0.44, 0.45, 0.46, 30.0]):
+        other.completed("wide", (loss,), dk=8, lr=1e-4 * (index + 1))
+    figure = slices_figure(other.load())
+    assert figure is not None and figure.get_suptitle().endswith("; triangles: 1 beyond the axis")
+    (axes,) = (axes for axes in figure.axes if axes.get_xlabel() == "lr")
+    end = axes.get_ylim()[1]
+    at_the_end = [marks for marks in axes.collections if tuple(marks.get_offsets()[0]) == (pytest.approx(8e-4), end)]
+    assert len(at_the_end) == 1 and end < 1
 
 
 def test_the_best_trial_of_each_entry_is_marked(sweep: Sweep) -> None:
