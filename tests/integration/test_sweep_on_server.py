@@ -60,7 +60,8 @@ def test_everything_is_delivered(sweep: Finished) -> None:
 
 
 def test_artifacts_go_through_the_server(sweep: Finished) -> None:
-    assert {file.path for file in sweep.client.list_artifacts(sweep.parent.info.run_id)} == {"space.yaml", "table.md"}
+    found = {file.path for file in sweep.client.list_artifacts(sweep.parent.info.run_id)}
+    assert found == {"space.yaml", "table.md", "figure.png", "slices.png"}
 
 
 def test_one_batch_a_run_and_flush(sweep: Finished, proxy: Proxy, updates: dict[str, list[float]]) -> None:
