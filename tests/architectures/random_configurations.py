@@ -39,6 +39,8 @@ def _values(field: Hyperparameter, shape: list[int]) -> st.SearchStrategy[object
     sizes = st.integers(1, 9)
     if field.type == list[int]:
         return st.lists(sizes, min_size=len(shape), max_size=len(shape))
+    if field.type == list[int] | None:  # numbers of blocks, each once
+        return st.permutations(range(3)).map(lambda numbers: numbers[: len(shape)])
     if field.type == list[list[int]]:
         return st.tuples(*(st.lists(sizes, min_size=length, max_size=length) for length in shape)).map(list)
     if typing.get_origin(field.type) is typing.Literal:

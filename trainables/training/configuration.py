@@ -21,7 +21,7 @@ class TrainingConfiguration(Configuration):
     eval_batch_size: int = hyperparameter(256, "examples evaluated at once; changes speed and memory, not results", minimum=1)
     epochs: int = hyperparameter(10, "passes over the training data; 0 evaluates only", minimum=0)
     optimizer: Literal["adamw", "adam"] = hyperparameter("adamw", "optimiser; adam adds weight decay to the gradient")
-    weight_decay: float = hyperparameter(0.0, "weight decay of all parameters", minimum=0)
+    weight_decay: float = hyperparameter(0.0, "weight decay of the parameters that follow lr", minimum=0)
     beta1: float = hyperparameter(0.9, "decay of the optimiser's mean of gradients", minimum=0, maximum=_BELOW_ONE)
     beta2: float = hyperparameter(0.999, "decay of the optimiser's mean of squared gradients", minimum=0, maximum=_BELOW_ONE)
     clip_grad: float | None = hyperparameter(None, "largest global norm of the gradient; null does not clip", above=0)

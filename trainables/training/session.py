@@ -17,7 +17,7 @@ from trainables.memory import estimated_mib, weights_mib
 from trainables.prepared import prepare_data
 from trainables.training.checkpoint import CheckpointRefused, read_checkpoint, write_checkpoint
 from trainables.training.forward_hooks import beat_on_forward
-from trainables.training.optimizer import build_optimizer, clip_gradients
+from trainables.training.optimizer import build_optimizer, clip_gradients, optimised_parameters, set_learning_rate
 from trainables.training.protocol import Diverged, Session, StepReport
 from trainables.training.restoration import (
     require_bookkeeping,
@@ -44,8 +44,8 @@ class TrainingSession(Session):
         self.task = task_type(task, self.prepared, self.device)
         self.module = self._resolved.architecture.build(self._resolved.model, task).to(self.device)
         beat_on_forward(self.module, self.beat)
-        self._parameters = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
-        self._optimizer = build_optimizer(self._resolved.training, self._parameters)
+        self._optimizer = build_optimizer(self._resolved.training, self.module)
+        self._parameters = optimised_parameters(self._optimizer)
         self._epoch, self._train_seconds, self._total_seconds = 0, 0.0, 0.0
         self._solved: dict[str, float] = {}
         self._best: float | None = None
@@ -144,8 +144,7 @@ class TrainingSession(Session):
     def _train(self) -> dict[str, float]:
         """One epoch: its mean loss, learning rate and speed."""
         training, started = self._resolved.training, time.perf_counter()
-        for group in self._optimizer.param_groups:
-            group["lr"] = training.learning_rate(self._epoch)
+        set_learning_rate(self._optimizer, training.learning_rate(self._epoch))
         self.module.train()
         loss = self._train_batches()
         seconds = time.perf_counter() - started

@@ -1,0 +1,1 @@
+"""Memories of n^2 slots that are found through two sets of n sub-keys."""
