@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from orchestrator.document import Diagnostics, Node, Position, child_path
@@ -32,14 +32,15 @@ def inspect_inputs(specification: SweepSpecification, diagnostics: Diagnostics, 
     """
     seen: dict[str, Problems] = {}
     for space in specification.spaces:
-        for configuration in inspected_configurations(space):
+        configurations = list(inspected_configurations(space))
+        for configuration in configurations:
             key = fingerprint(configuration.to_values())
             if key not in seen:
                 seen[key] = _problems(specification.task_type, configuration, specification.files)
             for field, message in seen[key]:
                 node, path = _place(root, space, field)
                 diagnostics.add(node, path, message)
-        _demand_listed_data(space, diagnostics, root)
+        _demand_listed_data(space, configurations, diagnostics, root)
 
 
 def inspected_configurations(space: StudySpace) -> Iterator[Configuration]:
@@ -98,9 +99,11 @@ def _told(field: str | None, file: str, message: str) -> str:
     return f"`{field}`{about}: {message}" if field else message
 
 
-def _demand_listed_data(space: StudySpace, diagnostics: Diagnostics, root: Node | None) -> None:
+def _demand_listed_data(
+    space: StudySpace, configurations: Iterable[Configuration], diagnostics: Diagnostics, root: Node | None
+) -> None:
     """Workers read no files, so all data that are made from files must be known before they start."""
-    named = [name for configuration in inspected_configurations(space) for name in named_references(configuration)]
+    named = [name for configuration in configurations for name in named_references(configuration)]
     if named and data_configurations(space) is None:
         node, path = _place(root, space, named[0])
         message = f"the data of `{space.name}` are made from a file before runs start, and they are too many to be listed"

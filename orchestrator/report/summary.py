@@ -43,11 +43,11 @@ def summary_table(data: SweepData, exhibits: Sequence[RowExhibits] | None = None
     return Table(header, rows, _note(data))
 
 
-def summary_json(data: SweepData) -> list[dict[str, Any]]:
+def summary_json(data: SweepData, exhibits: Sequence[RowExhibits] | None = None) -> list[dict[str, Any]]:
     """The same as values, with the whole name of each metric; paths of pictures are those beside the tables."""
-    exhibits = {shown.row: shown for shown in shown_exhibits(data)}
+    shown = {row.row: row for row in (shown_exhibits(data) if exhibits is None else exhibits)}
     bests = best_trials(data)
-    return [_row_json(data, best, bests, exhibits.get(best.row)) for best in bests] if exhibits else []
+    return [_row_json(data, best, bests, shown.get(best.row)) for best in bests] if shown else []
 
 
 def model_name(data: SweepData, best: TrialSummary) -> str:

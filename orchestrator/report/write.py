@@ -22,13 +22,13 @@ from orchestrator.sweep.folder import SweepFolder
 from trainables.redaction import redact
 
 
-def report_json(data: SweepData) -> dict[str, Any]:
-    """The document of ``report --json`` for one sweep."""
+def report_json(data: SweepData, exhibits: Sequence[RowExhibits] | None = None) -> dict[str, Any]:
+    """The document of ``report --json`` for one sweep; ``exhibits`` where they have been looked for already."""
     return {
         "sweep": data.name,
         "objectives": [asdict(objective) for objective in data.specification.objectives],
         "trials": runs_as_json(data),
-        "summary": summary_json(data),
+        "summary": summary_json(data, exhibits),
         "best": {best.row: _best_json(data, best) for best in best_trials(data)},
         "pareto": [summary.trial.id for summary in front_trials(data)],
     }
@@ -79,7 +79,7 @@ def _texts(data: SweepData, exhibits: Sequence[RowExhibits], prefix: str) -> dic
         "table.csv": result_table(data).csv(),
         **({"pareto.csv": front_table(data).csv()} if several else {}),
         **({"summary.md": redact(summary.markdown())} if summary else {}),
-        "report.json": json.dumps(report_json(data), indent=1) + "\n",
+        "report.json": json.dumps(report_json(data, exhibits), indent=1) + "\n",
     }
 
 
