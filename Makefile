@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 SWEEP := search_spaces/quickstart.yaml
 STORAGE := sweeps
 GPU_TESTS := tests/architectures/test_architectures_gpu.py tests/architectures/test_pkm_gpu.py tests/architectures/test_topk_gpu.py \
-	tests/memory/test_memory_monitor.py tests/tasks/test_forecasting_gpu.py tests/training/test_training_gpu.py
+	tests/architectures/test_trime_gpu.py tests/memory/test_memory_monitor.py tests/tasks/test_forecasting_gpu.py \
+	tests/tasks/test_language_gpu.py tests/training/test_training_gpu.py
 
 .PHONY: sweep test test-long fuzz lint format ui gpu-test benchmarks clean
 
@@ -13,7 +14,7 @@ GPU_TESTS := tests/architectures/test_architectures_gpu.py tests/architectures/t
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[hf,retrieval]'
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed

@@ -14,7 +14,8 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 from trainables.files import identity
 
@@ -42,6 +43,39 @@ class Rule:
     message: str
 
 
+class Nested(Protocol):
+    """What is known of a field whose mappings describe another model. Groups of fields are dotted: ``training.lr``."""
+
+    def fields(self, values: Mapping[str, Any]) -> dict[str, Hyperparameter]:
+        """The fields that may stand beside ``values`` as written, by dotted name.
+
+        Raises:
+            ConfigurationError: what decides which fields there are, such as the name of an architecture, is wrong.
+        """
+
+    def read(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The mapping as plain values in their final types; what it returns it takes again and returns unchanged.
+
+        Raises:
+            ConfigurationError: what does not fit, each problem with the dotted name of its field.
+        """
+
+    def identity(self, values: Mapping[str, Any]) -> Any:
+        """Plain values that are equal for mappings that mean the same: defaults filled in, files by their content."""
+
+
+@runtime_checkable
+class DescribesFiles(Protocol):
+    """A :class:`Nested` that takes some values from its files, so that nothing else has to open them."""
+
+    def describe_file(self, field: str, path: Path) -> Mapping[str, Any]:
+        """Plain values from the file or folder that ``field`` names, merged into the mapping; nobody writes these keys.
+
+        Raises:
+            ConfigurationError: the file does not hold what it should.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Hyperparameter:
     """What is known of one field: everything that a reader, a schema or a table needs."""
@@ -55,6 +89,22 @@ class Hyperparameter:
     above: float | None = None
     file: bool = False
     """Whether a value names a file (see :mod:`trainables.files`)."""
+    folder: bool = False
+    """Whether a folder will do as well as a file."""
+    names: tuple[str, ...] = ()
+    """Texts of a file field that mean something else than a path."""
+    nested: Nested | None = None
+    """What is known of the mappings of a field that describes another model."""
+
+    def names_file(self, value: Any) -> bool:
+        """Whether ``value`` is a path or a reference, and none of the names with a meaning of their own."""
+        return self.file and isinstance(value, str) and value not in self.names
+
+    def identity(self, value: Any) -> Any:
+        """What decides results: of a file its content, of a nested mapping what it means."""
+        if self.nested is not None and isinstance(value, Mapping):
+            return self.nested.identity(value)
+        return identity(value) if self.names_file(value) else value
 
     def problem_with(self, value: Any) -> str | None:
         """The reason why ``value`` (already of the right type) is out of range, or None."""
@@ -81,13 +131,20 @@ def hyperparameter(
     maximum: float | None = None,
     above: float | None = None,
     file: bool = False,
+    folder: bool = False,
+    names: tuple[str, ...] = (),
+    nested: Nested | None = None,
 ) -> Any:
     """A dataclass field with a default, a meaning and, for numbers (also inside lists), an allowed range.
 
     The text of a ``file`` field names a file: what reads a search space finds it and puts the digest of its content behind the
-    name, so that results are known by what was read, wherever it lay.
+    name, so that results are known by what was read, wherever it lay. With ``folder`` it may name a folder too; the texts in
+    ``names`` are no paths (a file called like one is written ``./facts``). A mapping of a ``nested`` field describes
+    another model, whose fields ``nested`` knows.
     """
-    metadata = {_METADATA_KEY: {"meaning": meaning, "minimum": minimum, "maximum": maximum, "above": above, "file": file}}
+    bounds = {"minimum": minimum, "maximum": maximum, "above": above}
+    outside = {"file": file, "folder": folder, "names": names, "nested": nested}
+    metadata = {_METADATA_KEY: {"meaning": meaning, **bounds, **outside}}
     if isinstance(default, (list, dict)):
         return dataclasses.field(default_factory=lambda: default, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -121,7 +178,10 @@ class Configuration:
             if name not in values:
                 continue
             try:
-                converted[name] = convert(values[name], field.type)
+                converted[name] = _converted(values[name], field)
+            except ConfigurationError as error:
+                problems += [(f"{name}.{inner}" if inner else name, text) for inner, text in error.problems]
+                continue
             except ValueError as error:
                 problems.append((name, str(error)))
                 continue
@@ -141,11 +201,14 @@ class Configuration:
 
     def identity_values(self) -> dict[str, Any]:
         """All fields as what decides results: of a file its content, whatever its name."""
-        files = {name for name, field in self.hyperparameters().items() if field.file}
-        return {
-            name: identity(value) if name in files and isinstance(value, str) else value
-            for name, value in self.to_values().items()
-        }
+        return {name: field.identity(getattr(self, name)) for name, field in self.hyperparameters().items()}
+
+
+def _converted(value: Any, field: Hyperparameter) -> Any:
+    converted = convert(value, field.type)
+    if field.nested is not None and isinstance(converted, Mapping):
+        return dict(field.nested.read(converted))
+    return converted
 
 
 @functools.cache

@@ -47,15 +47,26 @@ def prepare_data(
 
 def is_prepared(root: Path, task_type: type[Task], task: Configuration) -> bool:
     """Whether the data of a task are complete under ``root``."""
-    return (_folder(root, task_type.name, task_type.data_values(task)) / MANIFEST).is_file()
+    return (data_folder(root, task_type, task) / MANIFEST).is_file()
+
+
+def data_folder(root: Path, task_type: type[Task], task: Configuration) -> Path:
+    """Where the prepared data of a task lie under ``root``, or would."""
+    return _folder(root, task_type.name, task_type.data_values(task))
 
 
 def prepare_once(
-    root: Path, name: str, values: Mapping[str, Any], make: Callable[[Path], None], elsewhere: Iterable[Path] = ()
+    root: Path,
+    name: str,
+    values: Mapping[str, Any],
+    make: Callable[[Path], Mapping[str, Any] | None],
+    elsewhere: Iterable[Path] = (),
 ) -> Path:
     """The folder ``root/{name}-{fingerprint}``, filled by ``make(folder)`` unless it is there already.
 
     Where one of the roots ``elsewhere`` has the same folder, its files are linked (copied where that is not possible) instead.
+
+    What ``make`` returns stands in the manifest besides; plain values.
 
     It is filled under another name and renamed when complete, so a half-made folder is never seen. Of several processes that
     make the same folder at once, one keeps its work and the others take it.
@@ -72,8 +83,8 @@ def prepare_once(
     staging = root / f".{folder.name}.{uuid.uuid4().hex}"
     staging.mkdir(parents=True)
     try:
-        make(staging)
-        manifest = {"name": name, "values": values, "content": data_digest(made or staging)}
+        more = make(staging) or {}
+        manifest = {**more, "name": name, "values": values, "content": data_digest(made or staging)}
         (staging / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
         _write_through(staging)
         _publish(staging, folder)
@@ -86,15 +97,21 @@ def _folder(root: Path, name: str, values: Mapping[str, Any]) -> Path:
     return root / f"{name}-{fingerprint(values)}"
 
 
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What stands in the manifest of a prepared folder; nothing where it cannot be read."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return {}
+    return manifest if isinstance(manifest, dict) else {}
+
+
 def data_digest(folder: Path) -> str:
     """16 hexadecimal digits over names and contents of the files of a prepared folder without its manifest, "" without files.
 
     Taken from the manifest where it is written there, else computed, once a process.
     """
-    try:
-        stored = json.loads((folder / MANIFEST).read_text())["content"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return _content_digest(folder)
+    stored = read_manifest(folder).get("content")
     return stored if isinstance(stored, str) and re.fullmatch("([0-9a-f]{16})?", stored) else _content_digest(folder)
 
 
@@ -109,9 +126,10 @@ def _content_digest(folder: Path) -> str:
     return digest.hexdigest()[:16] if files else ""
 
 
-def _link_files(source: Path, folder: Path) -> None:
+def _link_files(source: Path, folder: Path) -> Mapping[str, Any]:
     ignored = shutil.ignore_patterns(MANIFEST)
     shutil.copytree(source, folder, copy_function=_link_or_copy, dirs_exist_ok=True, ignore=ignored)
+    return read_manifest(source)
 
 
 def _link_or_copy(source: str, target: str) -> None:

@@ -124,6 +124,14 @@ class Task(abc.ABC):
         """Positions that a module processes in an epoch of training, before there are data; None where that is not known."""
         return None
 
+    @classmethod
+    def windows_per_example(cls, configuration: Any) -> int:
+        """Windows of ``input_seq_len`` positions in one example of training, for the memory estimate."""
+        return 1
+
+    def adapt_to(self, module: nn.Module) -> None:  # noqa: B027 - most tasks give every module the same
+        """Called once, before anything else is asked: a task may give some modules other batches."""
+
     @property
     @abc.abstractmethod
     def examples_per_epoch(self) -> int:

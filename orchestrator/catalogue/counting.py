@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -11,8 +13,11 @@ from torch import nn
 
 from orchestrator.catalogue.available import available_architectures, available_tasks, suggestion, unknown_name
 from orchestrator.document import Diagnostics, Source, parse_value
+from orchestrator.space.reading.context import Context, Mistake
+from orchestrator.space.reading.files import FileFinder
+from orchestrator.space.reading.nested import read_nested
 from trainables.architecture import Architecture
-from trainables.configuration import Configuration, ConfigurationError
+from trainables.configuration import Configuration, ConfigurationError, Hyperparameter, Nested
 from trainables.counts import count_by_module, measure_counts
 from trainables.registry import RESERVED_ARCHITECTURES, RESERVED_TASKS
 from trainables.task import Task
@@ -48,6 +53,8 @@ class CountReport:
 def count_configuration(architecture: str, assignments: Sequence[str] = ()) -> CountReport:
     """Counts ``architecture`` with ``key=value`` assignments: model fields, ``task.x`` and ``task=NAME``.
 
+    In a field that describes another model ``base.dim=32`` changes one value of its default, or of ``base={…}``.
+
     Raises:
         CountError: an unknown name, a wrong value, a broken rule, or a module that cannot be built.
     """
@@ -55,6 +62,7 @@ def count_configuration(architecture: str, assignments: Sequence[str] = ()) -> C
     values = _parse_assignments(assignments)
     task_type = _task(found, values.pop(_TASK, None))
     task_values = {key.removeprefix(_TASK_SCOPE): values.pop(key) for key in list(values) if key.startswith(_TASK_SCOPE)}
+    values = _with_nested(found.configuration.hyperparameters(), values)
     model, task = _configurations(found, task_type, values, task_values)
     module = _build_on_meta(found, model, task)
     return CountReport(
@@ -75,7 +83,7 @@ def _architecture(name: str) -> Architecture:
 def _task(architecture: Architecture, name: Any) -> type[Task]:
     """The task called ``name``; without a name the first that gives what the architecture takes."""
     known = available_tasks()
-    fitting = [task for task in known.values() if task.kind == architecture.kind]
+    fitting = [task for task in known.values() if architecture.fits(task.name, task.kind)]
     if name is None:
         if not fitting:
             raise CountError([f"no task that is available gives {architecture.kind}, which `{architecture.name}` needs"])
@@ -85,6 +93,8 @@ def _task(architecture: Architecture, name: Any) -> type[Task]:
     if known[name] not in fitting:
         names = ", ".join(task.name for task in fitting) or "none yet"
         message = f"`{architecture.name}` works on {architecture.kind}, the task `{name}` gives {known[name].kind}"
+        if architecture.kind == known[name].kind:
+            message = f"`{architecture.name}` does not run on the task `{name}`"
         raise CountError([f"{message} (tasks that fit: {names})"])
     return known[name]
 
@@ -113,6 +123,41 @@ def _parse(assignment: str, text: str, problems: list[str]) -> Any:
         problems.append(f"`{assignment}`: {reason}")
         return None
     return node.plain()
+
+
+def _with_nested(known: Mapping[str, Hyperparameter], values: Mapping[str, Any]) -> dict[str, Any]:
+    """``values`` with every field that describes another model as one mapping, read as a search space reads it."""
+    merged = dict(values)
+    for name, field in known.items():
+        if field.nested is None:
+            continue
+        inner = {key: merged.pop(key) for key in list(merged) if key.startswith(f"{name}.")}
+        mapping = merged.get(name, field.default)
+        for key, value in inner.items():
+            mapping = _with_inner(mapping, key.split(".")[1:], value)
+        if isinstance(mapping, Mapping) and (inner or name in merged):
+            mapping = _read_nested(field, field.nested, mapping)
+        if inner or name in merged:
+            merged[name] = mapping
+    return merged
+
+
+def _with_inner(mapping: Any, keys: Sequence[str], value: Any) -> Any:
+    if not keys:
+        return value
+    outer = mapping if isinstance(mapping, Mapping) else {}
+    return {**outer, keys[0]: _with_inner(outer.get(keys[0]), keys[1:], value)}
+
+
+def _read_nested(field: Hyperparameter, nested: Nested, mapping: Mapping[str, Any]) -> dict[str, Any]:
+    diagnostics, source = Diagnostics(field.name), Source(field.name, json.dumps(mapping))
+    node = parse_value(source, diagnostics)
+    if node is not None and diagnostics.ok:
+        try:
+            return read_nested(Context(source, diagnostics, FileFinder([Path()])), field, nested, node, field.name)
+        except Mistake:
+            pass
+    raise CountError([f"{found.message}: {found.hint}" if found.hint else found.message for found in diagnostics.found])
 
 
 def _configurations(

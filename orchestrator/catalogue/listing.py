@@ -26,7 +26,7 @@ def list_catalogue() -> dict[str, Any]:
     """``architectures``, ``tasks`` and ``sections`` by name with their hyperparameters, and ``not_available_yet``.
 
     A hyperparameter has ``type``, ``default``, ``range`` (the bounds it has of ``minimum``, ``maximum``, ``above``) and
-    ``meaning``.
+    ``meaning``; one that describes another model has in ``fields`` those that may stand beside its default.
     """
     return {
         "architectures": {name: _architecture(found) for name, found in available_architectures().items()},
@@ -73,9 +73,15 @@ def _configuration(configuration: type[Configuration]) -> dict[str, Any]:
 
 
 def _hyperparameter(field: Hyperparameter) -> dict[str, Any]:
-    return {
-        "type": describe_type(field.type).replace("text", "file") if field.file else describe_type(field.type),
-        "default": field.default,
-        "range": bounds(field),
-        "meaning": field.meaning,
-    }
+    described = {"type": _type(field), "default": field.default, "range": bounds(field), "meaning": field.meaning}
+    if field.nested is None:
+        return described
+    inner = field.nested.fields(field.default or {})
+    return {**described, "fields": {name: _hyperparameter(found) for name, found in inner.items()}}
+
+
+def _type(field: Hyperparameter) -> str:
+    described = describe_type(field.type)
+    if not field.file:
+        return described
+    return described.replace("text", " or ".join([*field.names, "file", *(["folder"] if field.folder else [])]))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import types
 import typing
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.catalogue.definitions import Definitions, Schema, mapping
 from orchestrator.catalogue.listing import BOUNDS, bounds
 from orchestrator.space.reading.slot import list_item_type
-from trainables.configuration import Hyperparameter, convert, describe_type
+from trainables.configuration import Hyperparameter, Nested, convert, describe_type
 
 _KEYWORDS = dict(zip(BOUNDS, ("minimum", "maximum", "exclusiveMinimum"), strict=True))
 _SIMPLE: dict[Any, str] = {bool: "boolean", str: "string", type(None): "null", dict: "object"}
@@ -53,8 +55,11 @@ def plain_schema(wanted: Any, limits: Mapping[str, float], quantities: bool = Fa
 def value_schema(definitions: Definitions, field: Hyperparameter, wanted: Any = None, top: bool = True) -> Schema:
     """A reference to what a field, or (not ``top``) an item of its list, may be: constant, expression, dimension, list."""
     wanted = field.type if wanted is None else wanted
+    if field.nested is not None:
+        return _nested_schema(definitions, field, field.nested)
     forms = [plain_schema(wanted, bounds(field)), definitions.add("expression", _EXPRESSION)]
-    forms += _ranges(field, wanted, top) + _choices(field, wanted, top) + _lists(definitions, field, wanted)
+    plain = plain_schema(wanted, bounds(field))
+    forms += _ranges(field, wanted, top) + _choices(plain, top) + _lists(definitions, field, wanted)
     name = f"{'value' if top else 'item'}-{describe_type(wanted)}"
     limits = [f"{kind}-{bound:g}" for kind, bound in bounds(field).items()]
     return definitions.add("-".join([name, *limits]).replace("+", ""), {"anyOf": forms})
@@ -63,6 +68,32 @@ def value_schema(definitions: Definitions, field: Hyperparameter, wanted: Any = 
 def field_schema(definitions: Definitions, field: Hyperparameter) -> Schema:
     """A field of a model, a task or of training, with its meaning and default."""
     return {"description": field.meaning, "default": field.default, **value_schema(definitions, field)}
+
+
+def _nested_schema(definitions: Definitions, field: Hyperparameter, nested: Nested) -> Schema:
+    """Whole mappings only. Which fields there are depends on what is in them, so that those of the default are not all."""
+    group = _group_schema(nested.fields(field.default or {}))
+    # Fields of one name may describe different models.
+    name = f"nested-{field.name}-{zlib.crc32(json.dumps(group, sort_keys=True).encode()):08x}"
+    described = definitions.add(name, group)
+    nothing = [{"type": "null"}] if type(None) in typing.get_args(field.type) else []
+    plain = {"anyOf": [described, *nothing]} if nothing else described
+    return definitions.add(f"value-{'nullable-' if nothing else ''}{name}", {"anyOf": [plain, *_choices(plain, top=True)]})
+
+
+def _group_schema(fields: Mapping[str, Hyperparameter]) -> Schema:
+    """An object with ``fields``, whose dotted names make objects inside it, and perhaps others."""
+    groups = dict.fromkeys(name.split(".")[0] for name in fields)
+    properties = {}
+    for name in groups:
+        inner = {key.removeprefix(f"{name}."): found for key, found in fields.items() if key.startswith(f"{name}.")}
+        properties[name] = _group_schema(inner) if inner else _plain_field(fields[name])
+    return {"type": "object", "properties": properties}
+
+
+def _plain_field(field: Hyperparameter) -> Schema:
+    plain = {} if field.type is Any else plain_schema(field.type, bounds(field), quantities=True)
+    return {"description": field.meaning, **plain}
 
 
 def _number(wanted: type, limits: Mapping[str, float]) -> Schema:
@@ -86,8 +117,8 @@ def _range(field: Hyperparameter, kind: str, number: type, top: bool) -> Schema:
     return mapping({kind: ends, "step": step, "log": _LOG, **({"when": _WHEN} if top else {})}, required=(kind,))
 
 
-def _choices(field: Hyperparameter, wanted: Any, top: bool) -> list[Schema]:
-    values = {"type": "array", "items": plain_schema(wanted, bounds(field)), "minItems": 1, "uniqueItems": True}
+def _choices(item: Schema, top: bool) -> list[Schema]:
+    values = {"type": "array", "items": item, "minItems": 1, "uniqueItems": True}
     choice = {"description": "values to choose from", **values}
     if not top:
         return [mapping({"choice": choice}, required=("choice",))]

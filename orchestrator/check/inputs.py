@@ -1,18 +1,24 @@
-"""What a task says of the files and data that its configurations name, before anything runs."""
+"""What a task and architectures say of what their configurations name outside, before anything runs."""
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from orchestrator.document import Diagnostics, Node, Position, child_path
+from orchestrator.space.assignment import Assignment, Infeasible
 from orchestrator.space.dimension import ChoiceDimension, Dimension
 from orchestrator.space.specification import SweepSpecification
 from orchestrator.space.structures import value_at
 from orchestrator.space.study_space import StudySpace
 from orchestrator.space.task_values import data_configurations, task_configuration, task_dimensions, value_products
-from trainables.configuration import Configuration, ConfigurationError
+from orchestrator.space.value import searched_parts
+from trainables.architecture import Architecture
+from trainables.configuration import Configuration, ConfigurationError, Hyperparameter
 from trainables.file_fields import FileGone, named_references, with_paths
 from trainables.files import split_reference
 from trainables.fingerprint import fingerprint
@@ -26,10 +32,16 @@ _MOST_TOGETHER = 64
 
 
 def inspect_inputs(specification: SweepSpecification, diagnostics: Diagnostics, root: Node | None) -> None:
-    """Adds what ``Task.inspect`` has against the configurations of :func:`inspected_configurations`, at the fields concerned.
+    """Adds what ``Task.inspect`` has against the configurations of :func:`inspected_configurations`, at the fields concerned,
+    and ``Architecture.inspect`` against those of :func:`inspected_pairs`.
 
     A file that is gone is no mistake here: its data may have been made.
     """
+    _inspect_tasks(specification, diagnostics, root)
+    _inspect_models(specification, diagnostics, root)
+
+
+def _inspect_tasks(specification: SweepSpecification, diagnostics: Diagnostics, root: Node | None) -> None:
     seen: dict[str, Problems] = {}
     for space in specification.spaces:
         configurations = list(inspected_configurations(space))
@@ -41,6 +53,59 @@ def inspect_inputs(specification: SweepSpecification, diagnostics: Diagnostics, 
                 node, path = _place(root, space, field)
                 diagnostics.add(node, path, message)
         _demand_listed_data(space, configurations, diagnostics, root)
+
+
+def _inspect_models(specification: SweepSpecification, diagnostics: Diagnostics, root: Node | None) -> None:
+    seen: dict[str, Problems] = {}
+    for space in specification.spaces:
+        for model, task in inspected_pairs(space):
+            key = fingerprint({"architecture": space.architecture.name, "model": model.to_values(), "task": task.to_values()})
+            if key not in seen:
+                inspect = functools.partial(_inspect_pair, space.architecture, model, task, specification.files)
+                seen[key] = _found_problems(inspect, {**named_references(task), **named_references(model)})
+            for field, message in seen[key]:
+                node, path = _model_place(root, space, field)
+                diagnostics.add(node, path, message)
+
+
+def inspected_pairs(space: StudySpace) -> Iterator[tuple[Configuration, Configuration]]:
+    """Configurations of model and task: all combinations of the model's files and nested models, where they are few, each
+    with the lower ends of everything else (where no trial can have that, the middle or the upper ones)."""
+    wanted = {name: read for name, read in space.fields.items() if "." not in name and _lies_outside(read.hyperparameter)}
+    chosen = {part.dimension.name: part.dimension for read in wanted.values() for part in searched_parts(read.value)}
+    looked_at = {name: _looked_at(dimension) for name, dimension in chosen.items()}
+    if math.prod(map(len, looked_at.values())) > _MOST_TOGETHER:
+        looked_at = {name: indices[:1] for name, indices in looked_at.items()}
+    for drawn in value_products(looked_at, chosen):
+        found = (_pair(space, {**_at_part(space, halves), **drawn}) for halves in range(3))
+        yield from itertools.islice((pair for pair in found if pair is not None), 1)
+
+
+def _lies_outside(field: Hyperparameter) -> bool:
+    return field.file or field.nested is not None
+
+
+def _at_part(space: StudySpace, halves: int) -> dict[str, Any]:
+    """The lower ends, middles or upper ends of all dimensions."""
+    dimensions = {name: searched.dimension for name, searched in space.searched.items()}
+    return {name: value_at(d, halves * (d.lattice_size - 1) // 2) for name, d in dimensions.items()}
+
+
+def _pair(space: StudySpace, drawn: Mapping[str, Any]) -> tuple[Configuration, Configuration] | None:
+    """None where no trial can have these values."""
+    assignment = Assignment(space.fields, drawn)
+    try:
+        if not bool(space.meets_constraints(assignment)):
+            return None
+        resolved = space.resolve(drawn)
+        model = space.architecture.configuration.from_values(resolved.model)
+        return model, space.task_type.configuration_type.from_values(resolved.task)
+    except (Infeasible, ConfigurationError):
+        return None
+
+
+def _inspect_pair(architecture: Architecture, model: Configuration, task: Configuration, files: Mapping[str, Path]) -> None:
+    architecture.inspect(with_paths(model, files), with_paths(task, files))
 
 
 def inspected_configurations(space: StudySpace) -> Iterator[Configuration]:
@@ -82,10 +147,14 @@ def _one_at_a_time(
 
 
 def _problems(task_type: type[Task], configuration: Configuration, files: Mapping[str, Path]) -> Problems:
-    named = {name: split_reference(text)[0] for name, text in named_references(configuration).items()}
+    return _found_problems(lambda: task_type.inspect(with_paths(configuration, files)), named_references(configuration))
+
+
+def _found_problems(inspect: Callable[[], None], references: Mapping[str, str]) -> Problems:
+    named = {name: split_reference(text)[0] for name, text in references.items()}
     about = next(iter(named.values()), "")
     try:
-        task_type.inspect(with_paths(configuration, files))
+        inspect()
     except FileGone:
         return []
     except ConfigurationError as error:
@@ -109,6 +178,27 @@ def _demand_listed_data(
         message = f"the data of `{space.name}` are made from a file before runs start, and they are too many to be listed"
         hint = "search the fields of the task that decide the data over few choices, or give them constants"
         diagnostics.add(node, path, message, hint)
+
+
+def _model_place(root: Node | None, space: StudySpace, field: str | None) -> tuple[Node | Position, str]:
+    """Where a field of the model stands, or the innermost part of it; else the entry."""
+    architectures = root.get("architectures") if root else None
+    entry, path = architectures.get(space.entry) if architectures else None, child_path("architectures", space.entry)
+    name, *inner = field.split(".") if field else [""]
+    for section, place in ((entry, path), (root.get("model") if root else None, "model")):
+        node = section.get(name) if section else None
+        if node is not None:
+            return _inside(node, child_path(place, name), inner)
+    return (entry, path) if entry is not None else (Position(), path)
+
+
+def _inside(node: Node, path: str, keys: Sequence[str]) -> tuple[Node, str]:
+    for key in keys:
+        inner = node.get(key)
+        if inner is None:
+            break
+        node, path = inner, child_path(path, key)
+    return node, path
 
 
 def _place(root: Node | None, space: StudySpace, field: str | None) -> tuple[Node | Position, str]:

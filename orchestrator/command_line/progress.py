@@ -37,6 +37,9 @@ class ProgressPrinter(SweepObserver):
     def warmed(self, source: str, told: int, outside: int) -> None:
         self._print(f"warm start: the sampler is told {told} trials of {source}; {outside} others lie outside this space")
 
+    def sharing(self, title: str) -> None:
+        self._print(f"making the {title}, once for all runs that use it …")
+
     def warned(self, run: str, message: str) -> None:
         self._print(f"warning: {run}: {message}")
 

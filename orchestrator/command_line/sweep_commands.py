@@ -135,6 +135,10 @@ def _conclude(result: object, tracking_uri: str | None) -> int:
         reason = f"{result.undelivered} events could not be delivered to MLflow ({result.tracking_error})"
         where = "" if tracking_uri is None else f" --tracking-uri {redact(tracking_uri)}"
         print(f"{reason}; nothing is lost: deliver them with  memsweep sync {folder.path}{where}", file=sys.stderr)
+    if result.failure:
+        print(f"error: {result.failure}", file=sys.stderr)
+        print(f"what was made is kept: go on with  memsweep resume {folder.path}", file=sys.stderr)
+        return NO_SUCCESS
     if result.interrupted:
         print(f"interrupted: continue with  memsweep resume {folder.path}", file=sys.stderr)
         return INTERRUPTED

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 from orchestrator.launch.observer import SweepObserver
 from orchestrator.launch.open_sweep import OpenSweep
 from orchestrator.launch.options import LaunchOptions, LaunchResult
 from orchestrator.launch.tracked import deliver, tracked
 from orchestrator.ray_executor.cluster import ClusterResources
-from orchestrator.ray_executor.errors import ResourceError
+from orchestrator.ray_executor.errors import ResourceError, StageFailed
 from orchestrator.ray_executor.execute import execute
 from orchestrator.ray_executor.resources import Allocation, allocate
+from orchestrator.ray_executor.stages import make_shared
 from orchestrator.report.write import write_report
 from orchestrator.space.specification import SweepSpecification
 from orchestrator.sweep.controller import SweepController
-from orchestrator.sweep.inputs import prepare_inputs
+from orchestrator.sweep.inputs import other_artifacts, prepare_inputs
+from orchestrator.sweep.stages import made_stages, missing_stages, shared_stages
 from orchestrator.sweep.state import RunState, TrialState
 from orchestrator.sweep.study_view import StudyView
+from orchestrator.sweep.telemetry import Telemetry
 from orchestrator.sweep.tidying import Tidying
 from orchestrator.sweep.warm_start import warm_start_event
 
@@ -42,16 +48,18 @@ def conduct(sweep: OpenSweep, allocation: Allocation, options: LaunchOptions, ob
             tidying.ended(run.id)
             observer.run_ended(controller, trial, run)
 
-        slowest, interrupted = _drive(controller, allocation, observer)
+        slowest, interrupted, failure = _drive(
+            controller, allocation, observer, lambda: _note_shared(sweep, controller, telemetry)
+        )
         tidying.all_ended()
         write_report([sweep.folder], sweep.folder.report)
-        position = sweep.record({"kind": "end", "interrupted": interrupted})
+        position = sweep.record({"kind": "end", "interrupted": interrupted or failure is not None})
         telemetry.tell(sweep.events[-1], controller.state, position)
         tracker = telemetry.tracker
         observer.delivering(tracker.pending)
         undelivered = deliver(tracker, position)
         completed = sum(trial.outcome == "completed" and trial.kept for trial in controller.state.trials.values())
-        return LaunchResult(sweep.folder, completed, interrupted, undelivered, tracker.last_error, slowest)
+        return LaunchResult(sweep.folder, completed, interrupted, undelivered, tracker.last_error, slowest, failure)
 
 
 def allocation_for(specification: SweepSpecification, cluster: ClusterResources) -> Allocation:
@@ -76,24 +84,56 @@ def warm_up(sweep: OpenSweep, options: LaunchOptions, observer: SweepObserver) -
             sweep.record(event)
 
 
-def _drive(controller: SweepController, allocation: Allocation, observer: SweepObserver) -> tuple[dict[str, float], bool]:
-    """Executes the sweep; returns the slowest call of each hook, and whether it was interrupted."""
+class _Driven(NamedTuple):
+    slowest_call_s: dict[str, float]
+    interrupted: bool
+    failure: str | None
+    """What kept the runs from beginning."""
+
+
+def _drive(
+    controller: SweepController, allocation: Allocation, observer: SweepObserver, note_shared: Callable[[], None]
+) -> _Driven:
+    """Makes what runs share, then executes the sweep."""
     folder = controller.folder
     prepare_inputs(controller.specification, folder)
     view = StudyView(folder.study_view, controller.studies)
     slowest: dict[str, float] = {}
-    interrupted = False
+    interrupted, failure = False, None
     view.start()
-    observer.started(controller, allocation)
     try:
+        if not controller.is_over:
+            _make_shared(controller, allocation, observer)
+            note_shared()
+        observer.started(controller, allocation)
         if not controller.is_over:
             slowest = execute(controller, allocation, folder.tune)
     except KeyboardInterrupt:
         interrupted = True
+    except StageFailed as failed:
+        failure = str(failed)
     finally:
         observer.ended()
-    for run in controller.in_flight if not interrupted else ():
+    note_shared()
+    for run in controller.in_flight if not (interrupted or failure) else ():
         controller.on_lost(run.id, "the executor ended without a word about it")
     controller.interrupt()
     view.close()
-    return slowest, interrupted
+    return _Driven(slowest, interrupted, failure)
+
+
+def _make_shared(controller: SweepController, allocation: Allocation, observer: SweepObserver) -> None:
+    """Base models, datastores and the like, before any run asks for them."""
+    specification, artifacts = controller.specification, controller.folder.artifacts
+    others = other_artifacts(controller.folder)
+    missing = missing_stages(shared_stages(specification), [artifacts])
+    make_shared(missing, artifacts, others, specification.files, allocation, observer.sharing)
+
+
+def _note_shared(sweep: OpenSweep, controller: SweepController, telemetry: Telemetry) -> None:
+    """Records what making shared things cost, once for each."""
+    for event in made_stages(sweep.folder.artifacts):
+        if event["stage"] not in controller.state.prepared:
+            position = sweep.record(event)
+            controller.state.apply(sweep.events[-1])
+            telemetry.tell(sweep.events[-1], controller.state, position)

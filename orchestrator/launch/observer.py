@@ -20,6 +20,9 @@ class SweepObserver:
     def warmed(self, source: str, told: int, outside: int) -> None:
         """An earlier sweep tells the sampler ``told`` trials; ``outside`` others have no place in this space."""
 
+    def sharing(self, title: str) -> None:
+        """Something that runs share is being made."""
+
     def started(self, controller: SweepController, allocation: Allocation) -> None: ...
 
     def warned(self, run: str, message: str) -> None:

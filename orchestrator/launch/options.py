@@ -37,3 +37,5 @@ class LaunchResult:
     """Events of the record that are not in MLflow."""
     tracking_error: str | None
     slowest_call_s: dict[str, float]
+    failure: str | None = None
+    """What kept the runs from beginning, such as a base model that could not be trained."""

@@ -212,6 +212,7 @@ KINDS: dict[str, dict[str, Check]] = {
     "edit": {"space": _is_text, "trials": _optional(_is_count), "kept": _mapping_of(_HOME, _is_identifier)},
     "warm_start": {"source": _is_text, "objectives": _list_of(_is_text), "trials": _list_of(_EARLIER)},
     "warning": {"run": _is_identifier, "message": _is_text},
+    "prepared": {"stage": _is_identifier, "title": _is_text, "metrics": _mapping_of(_is_number), "bytes": _is_count},
 }
 """What each kind of event must have; more may stand beside it."""
 

@@ -151,6 +151,7 @@ def runs_as_json(data: SweepData) -> list[dict[str, Any]]:
                 "params": params,
                 "mlflow_run_id": run.tracking_id,
                 "fingerprint": trial.fingerprint,
+                "shared": run.provenance.get("stages", "").split(),
             }
         )
     return found

@@ -16,6 +16,7 @@ from orchestrator.report.pictures.codebooks import draw_codebooks
 from orchestrator.report.pictures.forecasts import draw_forecasts
 from orchestrator.report.pictures.overview import draw_figure
 from orchestrator.report.pictures.slices import draw_slices
+from orchestrator.report.shared import shared_json, shared_table
 from orchestrator.report.summary import summary_json, summary_table
 from orchestrator.report.table import result_table
 from orchestrator.sweep.folder import SweepFolder
@@ -30,16 +31,19 @@ def report_json(data: SweepData, exhibits: Sequence[RowExhibits] | None = None) 
         "trials": runs_as_json(data),
         "summary": summary_json(data, exhibits),
         "best": {best.row: _best_json(data, best) for best in best_trials(data)},
+        "shared": shared_json(data),
         "pareto": [summary.trial.id for summary in front_trials(data)],
     }
 
 
 def report_markdown(data: SweepData) -> str:
-    """The result table; with several objectives the Pareto front below it."""
-    table = result_table(data).markdown()
-    if len(data.specification.objectives) == 1:
-        return table
-    return f"{table}\nPareto front\n\n{front_table(data).markdown()}"
+    """The result table; below it with several objectives the Pareto front, and what runs share, where they do."""
+    parts = [result_table(data).markdown()]
+    if len(data.specification.objectives) > 1:
+        parts.append(f"Pareto front\n\n{front_table(data).markdown()}")
+    if shared := shared_table(data):
+        parts.append(shared.markdown())
+    return "\n".join(parts)
 
 
 def write_report(sweeps: Sequence[SweepFolder], output: Path) -> list[Path]:

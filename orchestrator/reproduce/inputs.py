@@ -7,10 +7,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 from orchestrator.reproduce.recorded import RecordedRun
 from trainables.file_fields import FileGone
 from trainables.fingerprint import fingerprint
 from trainables.prepared import MANIFEST, data_digest, prepare_data, prepare_once
+from trainables.stages import StageContext, make_stages, stages_of
 from trainables.training.request import RunRequest
 
 
@@ -24,7 +27,9 @@ def provide_inputs(recorded: RecordedRun, request: RunRequest, made_anew: Callab
         FileGone: data have to be made from a file that is not there, or has changed.
     """
     try:
-        return _provided(recorded, request, made_anew)
+        data = _provided(recorded, request, made_anew)
+        _provide_stages(recorded, request, data)
+        return data
     except FileGone:
         raise
     except Exception:  # told by the run, which meets it again
@@ -42,6 +47,14 @@ def _provided(recorded: RecordedRun, request: RunRequest, made_anew: Callable[[]
         made_anew()
         shutil.rmtree(request.artifacts, ignore_errors=True)
     return prepare_data(request.artifacts, resolved.task_type, resolved.task, paths=recorded.files)
+
+
+def _provide_stages(recorded: RecordedRun, request: RunRequest, data: Path) -> None:
+    """What the run shared with others is taken from the sweep where it is there still, else made anew."""
+    resolved = request.resolved()
+    stages = stages_of(resolved.architecture, resolved.model, resolved.task_type, resolved.task)
+    context = StageContext(request.artifacts, data, torch.device("cpu"), files=recorded.files)
+    make_stages(stages, context, [recorded.folder.artifacts.resolve()])
 
 
 def _linked(source: Path, prepare: Callable[[Callable[[Path], None]], Path]) -> Path | None:

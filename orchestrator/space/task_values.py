@@ -23,7 +23,12 @@ _SCOPE = "task."
 
 def task_dimensions(space: StudySpace) -> dict[str, Dimension]:
     """The dimensions on which the fields of the task depend, also through expressions, by name."""
-    fields = [name for name in space.fields if name.startswith(_SCOPE)]
+    return dimensions_of(space, [name for name in space.fields if name.startswith(_SCOPE)])
+
+
+def dimensions_of(space: StudySpace, wanted: Iterable[str]) -> dict[str, Dimension]:
+    """The dimensions on which the named fields depend, also through expressions, by name."""
+    fields = list(wanted)
     seen, found = set(fields), set()
     while fields:
         for part in space.fields[fields.pop()].value.parts():

@@ -24,7 +24,7 @@ def prepare_inputs(specification: SweepSpecification, sweep: SweepFolder) -> lis
     Raises:
         FileGone: data have to be made from a file that is not there, or has changed.
     """
-    task_type, others = specification.task_type, _others(sweep)
+    task_type, others = specification.task_type, other_artifacts(sweep)
     tasks = _tasks(specification)
     return list(dict.fromkeys(prepare_data(sweep.artifacts, task_type, task, others, specification.files) for task in tasks))
 
@@ -35,7 +35,7 @@ def require_files(specification: SweepSpecification, sweep: SweepFolder) -> None
     Raises:
         FileGone: one is not there, or has changed.
     """
-    roots = [sweep.artifacts, *_others(sweep)]
+    roots = [sweep.artifacts, *other_artifacts(sweep)]
     for task in _tasks(specification):
         if not any(is_prepared(root, specification.task_type, task) for root in roots):
             with_paths(task, specification.files)
@@ -45,5 +45,6 @@ def _tasks(specification: SweepSpecification) -> Iterator[Configuration]:
     return (task for space in specification.spaces for task in data_configurations(space) or ())
 
 
-def _others(sweep: SweepFolder) -> list[Path]:
-    return sorted(sweep.path.parent.glob(f"*/{sweep.artifacts.name}"))
+def other_artifacts(sweep: SweepFolder) -> list[Path]:
+    """Where the other sweeps of the same storage keep what they have prepared."""
+    return [path for path in sorted(sweep.path.parent.glob(f"*/{sweep.artifacts.name}")) if path != sweep.artifacts]

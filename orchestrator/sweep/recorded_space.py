@@ -56,7 +56,11 @@ def files_as_recorded(specification: SweepSpecification) -> dict[str, Any]:
     """What an event says of the files of its space, under ``files`` and by the text that was written; nothing without any."""
     files = {
         # A name whose bytes are no text would make the line unreadable.
-        written: {"reference": named.reference, "path": str(named.path).encode(errors="replace").decode()}
+        written: {
+            "reference": named.reference,
+            "path": str(named.path).encode(errors="replace").decode(),
+            **({"described": dict(named.described)} if named.described else {}),
+        }
         for written, named in specification.named_files.items()
     }
     return {"files": files} if files else {}
@@ -65,7 +69,16 @@ def files_as_recorded(specification: SweepSpecification) -> dict[str, Any]:
 def recorded_files(event: Mapping[str, Any]) -> dict[str, NamedFile]:
     """The files of a space, by the text that was written, from the event that holds the space."""
     files = event.get("files", {})
-    return {written: NamedFile(named["reference"], Path(named["path"])) for written, named in files.items()}
+    return {
+        written: NamedFile(named["reference"], Path(named["path"]), _described(named.get("described")))
+        for written, named in files.items()
+    }
+
+
+def _described(told: Any) -> dict[str, dict[str, Any]]:
+    """What an event says that configurations take from a file; what has another form counts as absent, and is looked up again."""
+    told = told if isinstance(told, dict) else {}
+    return {place: values for place, values in told.items() if isinstance(values, dict)}
 
 
 def paths_of_all_editions(events: Events) -> dict[str, Path]:

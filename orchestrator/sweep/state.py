@@ -103,6 +103,8 @@ class SweepState:
         """Trials ever made under the name of each study, those of earlier editions of the space included."""
         self.warm: list[dict[str, Any]] = []
         """What earlier sweeps had to tell, an event for each."""
+        self.prepared: dict[str, dict[str, Any]] = {}
+        """What making each stage cost, by the name of its folder: ``title``, ``metrics``, ``bytes``."""
         self._provenances: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
         """Each one once: a sweep has few, its runs are many."""
 
@@ -170,6 +172,9 @@ class SweepState:
 
     def _on_warm_start(self, event: Event) -> None:
         self.warm.append(dict(event))
+
+    def _on_prepared(self, event: Event) -> None:
+        self.prepared[event["stage"]] = {key: event[key] for key in ("title", "metrics", "bytes")}
 
     def _on_exhausted(self, event: Event) -> None:
         self.study(event["study"]).exhausted = True

@@ -120,8 +120,16 @@ class MlflowTelemetry:
         }
 
     def _tell_begin(self, event: Event, state: SweepState, time_ms: int | None) -> None:
-        tags = {f"memsweep.version.{name}": value for name, value in event["provenance"].items() if value}
+        known = dict(event["provenance"])
+        shared = known.pop("stages", "")
+        tags = {f"memsweep.version.{name}": value for name, value in known.items() if value}
+        tags |= {f"memsweep.shared.{folder.rpartition('-')[0]}": folder for folder in shared.split()}
         self.tracker.set_tags(self.key(event["run"]), _redacted(tags))
+
+    def _tell_prepared(self, event: Event, state: SweepState, time_ms: int | None) -> None:
+        seconds = event["metrics"].get("time/total_s", 0.0)
+        told = f"{event['title']}: {seconds:.1f} s, {event['bytes'] / 2**20:.1f} MiB"
+        self.tracker.set_tags(self.key(PARENT), _redacted({f"memsweep.shared.{event['stage']}": told}))
 
     def _tell_result(self, event: Event, state: SweepState, time_ms: int | None) -> None:
         self.tracker.log_metrics(self.key(event["run"]), event["metrics"], event["progress"], time_ms)

@@ -16,7 +16,7 @@ MQAR_FAMILY = ("gpt", "unified_kv", "delta_net")
 
 
 def token_task(vocab_size: int = 23, input_seq_len: int = 12) -> SimpleNamespace:
-    return SimpleNamespace(vocab_size=vocab_size, input_seq_len=input_seq_len)
+    return SimpleNamespace(vocab_size=vocab_size, input_seq_len=input_seq_len, train_tokens=50, segments=2)
 
 
 def series_task(channels: int = 1, time_steps: int = 12) -> SimpleNamespace:

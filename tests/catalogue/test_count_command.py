@@ -108,7 +108,7 @@ def test_the_built_module_agrees_with_the_closed_form(architecture, widths, shap
     ("arguments", "message"),
     [
         (("gtp",), "unknown architecture `gtp`: did you mean `gpt`?"),
-        (("transformer",), "unknown architecture `transformer`: known: gpt, "),
+        (("perceptron",), "unknown architecture `perceptron`: known: gpt, "),
         (("gpt", "dmi=64"), "`gpt` has no field `dmi`: did you mean `dim`?"),
         (("gpt", "task.vocab_szie=64"), "the task `mqar` has no field `task.vocab_szie`: did you mean `task.vocab_size`?"),
         (("gpt", "task=mqra"), "unknown task `mqra`: did you mean `mqar`?"),

@@ -20,6 +20,8 @@ def test_an_example_is_refused_for_nothing_but_what_is_not_available_yet(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "y_w.csv").write_text("time,value\n0,1\n1,2\n")
+    (tmp_path / "wikitext-2").mkdir()
+    (tmp_path / "wikitext-2" / "text.txt").write_text("some text")
     monkeypatch.chdir(tmp_path)
     try:
         specification = read_search_space(path)

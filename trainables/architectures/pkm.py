@@ -87,6 +87,8 @@ class Pkm(Gpt):
     Memories are drawn last, so that all other weights begin as those of a ``gpt`` of the same seed.
     """
 
+    measured: ClassVar[tuple[str, ...]] = ("slots/usage", "slots/kl")
+
     def __init__(self, model: PkmConfiguration, task: Any) -> None:
         super().__init__(model, task)
         layers = [model.n_layers // 2] if model.memory_layers is None else model.memory_layers

@@ -36,11 +36,18 @@ class HeadFeatures(nn.Module):
 
     def forward(self, x: Tensor, projected: Tensor) -> Tensor:
         """The stream ``x`` (B, T, dim) and a projection of it (B, T, H*width) to (B, H, T, width)."""
+        return self.placed(self.content(x, projected))
+
+    def content(self, x: Tensor, projected: Tensor) -> Tensor:
+        """The same without positions, (B, T, H, width)."""
         by_head = (*x.shape[:2], self.n_heads, -1)
         features = self.kernel(projected.reshape(by_head))
         if self.gate is not None:
             features = features * torch.sigmoid(self.gate(x)).reshape(by_head)
-        features = self.norm(features)
+        return self.norm(features)
+
+    def placed(self, features: Tensor) -> Tensor:
+        """What :meth:`content` returns, with positions: (B, T, H, width) to (B, H, T, width)."""
         if self.rope_theta is not None:
             features = rotate(features, self.rope_theta)
         # Last, so that attention returns the same layout and joining its heads copies nothing.
@@ -58,11 +65,16 @@ class HeadProjection(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, dim) to (B, H, T, width)."""
-        projected = self.linear(x)
-        if self.convolution is not None:
-            projected = self.convolution(projected)
-        heads: Tensor = self.features(x, projected)
+        heads: Tensor = self.features(x, self._projected(x))
         return heads
+
+    def content(self, x: Tensor) -> Tensor:
+        """The same without positions, (B, T, H, width); ``features.placed`` adds them."""
+        return self.features.content(x, self._projected(x))
+
+    def _projected(self, x: Tensor) -> Tensor:
+        projected: Tensor = self.linear(x)
+        return projected if self.convolution is None else self.convolution(projected)
 
 
 class OutputProjection(nn.Module):

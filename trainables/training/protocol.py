@@ -52,6 +52,8 @@ class Session(abc.ABC):
     """The module under study, from ``start`` on."""
     prepared: Path | None = None
     """The folder of prepared inputs, from ``start`` on; None where there are none."""
+    stages: Mapping[str, Path] = {}
+    """The folders of what the run shares with others besides, by name, from ``start`` on."""
 
     @property
     @abc.abstractmethod

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import importlib.metadata
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -15,8 +16,9 @@ from trainables.prepared import data_digest
 _PACKAGE = Path(__file__).parents[1]
 
 
-def provenance(prepared: Path | None, device: torch.device) -> dict[str, str]:
-    """Texts under ``memsweep``, ``code``, ``data``, ``torch``, ``python``, ``device`` and ``threads``.
+def provenance(prepared: Path | None, device: torch.device, stages: Mapping[str, Path] | None = None) -> dict[str, str]:
+    """Texts under ``memsweep``, ``code``, ``data``, ``torch``, ``python``, ``device`` and ``threads``, and where a run shares
+    stages with others ``stages``: the names of their folders, with spaces between.
 
     ``memsweep`` is its version, "" where it runs without being installed; ``code`` is :func:`code_digest`; ``data`` is
     :func:`trainables.prepared.data_digest` of the folder ``prepared``, "" without one.
@@ -29,6 +31,7 @@ def provenance(prepared: Path | None, device: torch.device) -> dict[str, str]:
         "python": platform.python_version(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": str(torch.get_num_threads()),
+        **({"stages": " ".join(folder.name for folder in stages.values())} if stages else {}),
     }
 
 

@@ -9,14 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainables.training.own_state import own_state
+
 _MOMENTS = {"step", "exp_avg", "exp_avg_sq"}
 """What Adam and AdamW keep for a parameter."""
 _SOLVED = {"solved_epoch", "time/to_target_s"}
 
 
 def require_module_fits(found: Any, module: nn.Module) -> None:
-    """Raises ValueError unless ``found`` has the names, shapes and types of the module's state."""
-    wanted = module.state_dict()
+    """Raises ValueError unless ``found`` has the names, shapes and types of the module's own state."""
+    wanted = own_state(module)
     if not isinstance(found, Mapping) or set(found) != set(wanted):
         raise ValueError("the module's state has other names")
     for name, value in wanted.items():

@@ -15,9 +15,11 @@ from trainables.counts import measure_counts
 from trainables.finite import finite_metrics
 from trainables.memory import estimated_mib, weights_mib
 from trainables.prepared import prepare_data
+from trainables.stages import StageContext, StagedModule, make_stages, stages_of
 from trainables.training.checkpoint import CheckpointRefused, read_checkpoint, write_checkpoint
 from trainables.training.forward_hooks import beat_on_forward
 from trainables.training.optimizer import build_optimizer, clip_gradients, optimised_parameters, set_learning_rate
+from trainables.training.own_state import load_own_state, own_state
 from trainables.training.protocol import Diverged, Session, StepReport
 from trainables.training.restoration import (
     require_bookkeeping,
@@ -39,10 +41,14 @@ class TrainingSession(Session):
         self._resolved = self.request.resolved()
         task_type, task = self._resolved.task_type, self._resolved.task
         self.prepared = prepare_data(self.request.artifacts, task_type, task)
+        self.stages = self._make_stages(self.prepared)
         seed_everything(self.request.seed)
         self._order = torch.Generator().manual_seed(self.request.seed)
         self.task = task_type(task, self.prepared, self.device)
         self.module = self._resolved.architecture.build(self._resolved.model, task).to(self.device)
+        if isinstance(self.module, StagedModule):
+            self.module.attach(self.stages, self.prepared)
+        self.task.adapt_to(self.module)
         beat_on_forward(self.module, self.beat)
         self._optimizer = build_optimizer(self._resolved.training, self.module)
         self._parameters = optimised_parameters(self._optimizer)
@@ -53,6 +59,12 @@ class TrainingSession(Session):
         self._improved = False
         self._total_seconds = time.perf_counter() - started
 
+    def _make_stages(self, data: Path) -> dict[str, Path]:
+        """What the run shares with others, where nobody has made it before; before seeding, as making may draw numbers."""
+        resolved = self._resolved
+        stages = stages_of(resolved.architecture, resolved.model, resolved.task_type, resolved.task)
+        return make_stages(stages, StageContext(self.request.artifacts, data, self.device, self.beat))
+
     @property
     def progress(self) -> int:
         return self._epoch
@@ -60,6 +72,7 @@ class TrainingSession(Session):
     def once_metrics(self) -> dict[str, float]:
         resolved, counts = self._resolved, measure_counts(self.module)
         activations = resolved.architecture.activation_elements(resolved.model, resolved.task)
+        activations = activations * resolved.task_type.windows_per_example(resolved.task)
         estimated = estimated_mib(counts, activations, resolved.training.batch_size, training=resolved.training.epochs > 0)
         predicted = {"vram/predicted_mib": float(estimated)} if self.device.type == "cuda" else {}
         return {
@@ -95,7 +108,7 @@ class TrainingSession(Session):
 
     def save(self, path: Path) -> None:
         state = {
-            "module": self.module.state_dict(),
+            "module": own_state(self.module),
             "moments": self._optimizer.state_dict()["state"],
             "order": self._order.get_state(),
             "random": random_states(self.device),
@@ -114,7 +127,7 @@ class TrainingSession(Session):
             self._require_fit(state)
         except Exception as error:  # whatever a hostile state makes of the looks at it
             raise CheckpointRefused(f"{path} does not fit this run: {error!r}") from error
-        self.module.load_state_dict(state["module"])
+        load_own_state(self.module, state["module"])
         # The groups hold hyperparameters, which the request decides.
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": state["moments"]})
         self._order.set_state(state["order"])
@@ -160,11 +173,19 @@ class TrainingSession(Session):
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         steps = 0
         for batch in self.task.train_batches(self._resolved.training.batch_size, self._next_order()):
+            self._tell_progress(steps)
             total += self._optimizer_step(batch)
             steps += 1
             if steps % _STEPS_BETWEEN_CHECKS == 0:
                 self._require_finite("the training loss", total.item(), {})
         return self._require_finite("the training loss", total.item() / steps, {})
+
+    def _tell_progress(self, steps: int) -> None:
+        """Some modules train otherwise at first; they are told which part of all training lies behind them."""
+        tell = getattr(self.module, "training_progress", None)
+        if tell is not None:
+            in_epoch = steps * self._resolved.training.batch_size / self.task.examples_per_epoch
+            tell((self._epoch - 1 + in_epoch) / self._resolved.training.epochs)
 
     def _optimizer_step(self, batch: Any) -> Tensor:
         loss = self.task.loss(self.module, batch)

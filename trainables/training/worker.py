@@ -131,7 +131,7 @@ class RunWorker:
         self._begin(session)
 
     def _begin(self, session: Session) -> None:
-        self._begun = Begun(session.progress, provenance(session.prepared, self._device))
+        self._begun = Begun(session.progress, provenance(session.prepared, self._device, session.stages))
         self._repeating = session.progress > 0
 
     def _step(self) -> None:

@@ -16,6 +16,10 @@ _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)([kMGB%])")
 _FACTORS = {"k": 1e3, "M": 1e6, "G": 1e9, "B": 1e9, "%": 1e-2}
 
 
+class Mistake(Exception):
+    """Reading stopped here; the mistake has been reported."""
+
+
 class Context:
     """Collects diagnostics of one source and offers the checks that every reader needs."""
 

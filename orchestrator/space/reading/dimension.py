@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.document import child_path
 from orchestrator.space.dimension import ChoiceDimension, Dimension, FloatDimension, IntegerDimension
-from orchestrator.space.reading.context import Context, nearest_choice
+from orchestrator.space.reading.context import Context, Mistake, nearest_choice
 from orchestrator.space.reading.files import FileMistake
+from orchestrator.space.reading.nested import read_nested
 from orchestrator.space.reading.slot import Slot
 from trainables.configuration import Hyperparameter, convert
-from trainables.files import identity
-
-
-class Mistake(Exception):
-    """Reading stopped here; the mistake has been reported."""
 
 
 class DimensionReader:
@@ -52,27 +49,30 @@ class DimensionReader:
         return tuple(read)
 
     def constant(self, slot: Slot) -> Any:
-        """A plain value of the wanted type and in the field's range; of a file its reference."""
+        """A plain value of the wanted type and in the field's range; of a file its reference, of another model what it means."""
         value = self._converted(slot)
         if problem := self._field.problem_with(value):
             raise self.wrong(slot, f"`{self._field.name}` {problem}", self._field.meaning)
-        return self._reference(slot, value) if self._field.file and isinstance(value, str) else value
+        if self._field.nested is not None and isinstance(value, Mapping):
+            return read_nested(self._context, self._field, self._field.nested, slot.node, slot.path)
+        return self._reference(slot, value) if self._field.names_file(value) else value
 
     def _reference(self, slot: Slot, written: str) -> str:
         try:
-            return self._context.files.find(written).reference
+            return self._context.files.find(written, self._field).reference
         except FileMistake as mistake:
             raise self.wrong(slot, mistake.message, mistake.hint) from None
 
     def _twice(self, value: Any, slot: Slot, twin: Slot) -> str:
-        if self._field.file:
+        if self._field.nested is not None and isinstance(value, Mapping):
+            return f"this describes the same `{self._field.name}` as line {twin.node.line}, column {twin.node.column}"
+        if self._field.names_file(value):
             return f"`{slot.node.value}` holds the same as `{twin.node.value}`, and a file counts once, by its content"
         return f"the value {value!r} is there twice"
 
     def _alike(self, value: Any, other: Any) -> bool:
-        if self._field.file and isinstance(value, str) and isinstance(other, str):
-            return identity(value) == identity(other)
-        return type(value) is type(other) and bool(value == other)
+        one, another = self._field.identity(value), self._field.identity(other)
+        return type(one) is type(another) and bool(one == another)
 
     def wrong(self, slot: Slot, message: str, hint: str = "") -> Mistake:
         """Reports a mistake; to be raised."""

@@ -22,6 +22,9 @@ NOT_YET = "is not available yet"
 NOT_FIELDS = ("architecture", "task", "training")
 """Keys of an entry that are no fields of its model."""
 
+_EVALUATION = "eval_batch_size"
+"""What of training matters to an entry that only evaluates."""
+
 Placed = Mapping[str, tuple[str, Entry]]
 
 
@@ -159,7 +162,34 @@ def _read_training(context: Context, entry: ReadEntry, shared: Shared, node: Nod
         _check_scope(context, placed, configuration_type, "field of `training`")
     defaults = shared.task_type.training_defaults if shared.task_type else {}
     _read_fields(context, entry, "training.", placed, configuration_type, defaults)
+    if entry.architecture is not None and entry.architecture.evaluation_only:
+        _refuse_training(context, entry, node.get("training"), child_path(path, "training"))
+        _leave_out_training(entry, node.get("training"))
     _refuse_training_without_epochs(context, entry, placed)
+
+
+def _refuse_training(context: Context, entry: ReadEntry, own: Node | None, path: str) -> None:
+    """Of the section of its own of an entry that only evaluates."""
+    assert entry.architecture is not None
+    for key, found in own.entries.items() if own else ():
+        if key in TrainingConfiguration.hyperparameters() and key != _EVALUATION:
+            message = f"`{entry.architecture.name}` has nothing to train: `{key}` has no effect on it"
+            hint = f"leave it out; `training` of this entry may hold `{_EVALUATION}` only"
+            context.error(found.key_node, child_path(path, key), message, hint)
+
+
+def _leave_out_training(entry: ReadEntry, own: Node | None) -> None:
+    """What is written for the entries that train becomes the default here; there are no epochs."""
+    for name, read in entry.fields.items():
+        key = name.removeprefix("training.")
+        if key == name or (key == _EVALUATION and (isinstance(read.value, Constant) or (own and own.get(key)))):
+            continue
+        if read.written:
+            entry.fields[name] = replace(read, value=Constant(read.hyperparameter.default), written=False)
+        entry.written.pop(name, None)
+    epochs = entry.fields.get("training.epochs")
+    if epochs is not None:
+        entry.fields["training.epochs"] = replace(epochs, value=Constant(0))
 
 
 def _check_scope(context: Context, placed: Placed, configuration_type: type[Configuration], what: str) -> None:

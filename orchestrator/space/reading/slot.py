@@ -10,6 +10,15 @@ from typing import Any
 from orchestrator.document import Node, child_path
 from trainables.configuration import Hyperparameter, describe_type
 
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "int": ("step", "log", "when"),
+    "float": ("step", "log", "when"),
+    "choice": ("when",),
+    "grid": (),
+    "list": ("length", "equal"),
+}
+"""The kinds of dimensions, each with the keys that may stand beside it."""
+
 
 @dataclass(frozen=True)
 class Slot:

@@ -26,6 +26,7 @@ from orchestrator.document import (
 from orchestrator.space.assignment import Assignment, Field
 from orchestrator.space.constraint import HardConstraint, require
 from orchestrator.space.metrics import objective_metrics
+from orchestrator.space.reading.cell_labels import cell_labels
 from orchestrator.space.reading.constraints import ReadConstraints, entries_of_requirement, read_constraints
 from orchestrator.space.reading.context import Context
 from orchestrator.space.reading.entry import NOT_YET, ReadEntry, Shared, gridded, read_entry
@@ -39,7 +40,7 @@ from orchestrator.space.specification import EntrySpecification, Objective, Swee
 from orchestrator.space.study_space import StudySpace
 from orchestrator.space.value import Constant
 from trainables.configuration import Configuration, Rule
-from trainables.files import NamedFile, shown_names
+from trainables.files import NamedFile
 from trainables.registry import RESERVED_TASKS, tasks
 from trainables.task import Task
 from trainables.training.configuration import TrainingConfiguration
@@ -201,11 +202,15 @@ class _Reader:
 
     def _check_kind(self, entry: ReadEntry, task_type: type[Task] | None) -> None:
         architecture = entry.architecture
-        if architecture and task_type and architecture.kind != task_type.kind:
+        if architecture is None or task_type is None or architecture.fits(task_type.name, task_type.kind):
+            return
+        if architecture.kind != task_type.kind:
             message = f"`{architecture.name}` works on {architecture.kind}, the task `{task_type.name}` gives {task_type.kind}"
-            fitting = [name for name, task in tasks().items() if task.kind == architecture.kind]
-            hint = f"tasks that fit: {', '.join(fitting)}" if fitting else "take another architecture"
-            self.context.error(entry.node, child_path("architectures", entry.name), message, hint)
+        else:
+            message = f"`{architecture.name}` does not run on the task `{task_type.name}`"
+        fitting = [name for name, task in tasks().items() if architecture.fits(name, task.kind)]
+        hint = f"tasks that fit: {', '.join(fitting)}" if fitting else "take another architecture"
+        self.context.error(entry.node, child_path("architectures", entry.name), message, hint)
 
     def _check_measurable(
         self, task_type: type[Task] | None, entries: Sequence[ReadEntry], objectives: Sequence[Objective]
@@ -252,11 +257,11 @@ def _specified(
 ) -> EntrySpecification:
     assert entry.architecture is not None
     required = [item[0] for item in constraints.require if entry.name in holds[item[0].text]]
-    shown, cells = _shown_files(entry), []
+    labels, cells = cell_labels(entry), []
     for grid in _grid_cells(entry):
         fields = {name: _in_cell(field, grid) for name, field in entry.fields.items()}
         base = StudySpace(
-            name=_cell_name(entry.name, grid, shown),
+            name=_cell_name(entry.name, grid, labels),
             entry=entry.name,
             architecture=entry.architecture,
             task_type=task_type,
@@ -274,19 +279,13 @@ def _grid_cells(entry: ReadEntry) -> list[dict[str, Any]]:
     return [dict(zip(grids, values, strict=True)) for values in itertools.product(*(grid.choices for grid in grids.values()))]
 
 
-def _shown_files(entry: ReadEntry) -> dict[str, str]:
-    """The references in grids of files, as cells are named after them."""
-    files = [grid for name, grid in gridded(entry).items() if entry.fields[name].hyperparameter.file]
-    return shown_names(value for grid in files for value in grid.choices if isinstance(value, str))
-
-
 def _in_cell(field: Field, grid: dict[str, Any]) -> Field:
     return replace(field, value=Constant(grid[field.name])) if field.name in grid else field
 
 
-def _cell_name(entry: str, grid: dict[str, Any], shown: Mapping[str, str] = MappingProxyType({})) -> str:
-    values = {name: shown.get(value, value) if isinstance(value, str) else value for name, value in grid.items()}
-    parts = [f"{name.rpartition('.')[2]}-{value}" for name, value in values.items()]
+def _cell_name(entry: str, grid: dict[str, Any], labels: Mapping[str, Sequence[tuple[Any, str]]] = MappingProxyType({})) -> str:
+    shown = {name: next((text for known, text in labels.get(name, ()) if known is value), value) for name, value in grid.items()}
+    parts = [f"{name.rpartition('.')[2]}-{value}" for name, value in shown.items()]
     name = re.sub(r"[^A-Za-z0-9._-]", "-", ".".join([entry, *parts]))
     if len(name) <= _LONGEST_CELL_NAME:
         return name

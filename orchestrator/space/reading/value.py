@@ -9,9 +9,10 @@ from typing import Any
 from orchestrator.document import Node, child_path
 from orchestrator.expression import Expression, inner_expression
 from orchestrator.space.dimension import ChoiceDimension, IntegerDimension
-from orchestrator.space.reading.context import Context
-from orchestrator.space.reading.dimension import DimensionReader, Mistake
-from orchestrator.space.reading.slot import Slot, list_item_type, takes_mapping
+from orchestrator.space.reading.context import Context, Mistake
+from orchestrator.space.reading.dimension import DimensionReader
+from orchestrator.space.reading.nested import MADE_ONCE, SEARCH_WHOLE
+from orchestrator.space.reading.slot import OPTIONS, Slot, list_item_type, takes_mapping
 from orchestrator.space.value import (
     LONGEST_LIST,
     Computed,
@@ -26,15 +27,6 @@ from orchestrator.space.value import (
     Value,
 )
 from trainables.configuration import Hyperparameter
-
-OPTIONS: dict[str, tuple[str, ...]] = {
-    "int": ("step", "log", "when"),
-    "float": ("step", "log", "when"),
-    "choice": ("when",),
-    "grid": (),
-    "list": ("length", "equal"),
-}
-"""The kinds of dimensions, each with the keys that may stand beside it."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +94,10 @@ class ValueReader:
     def _computed(self, slot: Slot) -> Value:
         if self._field.file:
             message = f"`{self._field.name}` names a file, which is looked for before the sweep: it cannot be computed"
-            raise self._dimensions.wrong(slot, message, "write its name, or {choice: [a.csv, b.csv]}")
+            hint = "write its name, or {choice: [A, B]}" if self._field.folder else "write its name, or {choice: [a.csv, b.csv]}"
+            raise self._dimensions.wrong(slot, message, hint)
+        if self._field.nested is not None:
+            raise self._dimensions.wrong(slot, MADE_ONCE.format(self._field.name), SEARCH_WHOLE)
         text = inner_expression(slot.node.value)
         if text is None:
             raise self._dimensions.wrong(slot, 'an expression must be the whole text: "${…}"', "compute the text inside ${…}")

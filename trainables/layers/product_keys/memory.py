@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainables.layers.product_keys.selection import best_sums
+from trainables.layers.product_keys.usage import SlotUsage
 
 QueryNorm = Literal["layer", "batch", "none"]
 
@@ -36,6 +37,7 @@ class ProductKeyMemory(nn.Module):
     ) -> None:
         super().__init__()
         self.n_neighbors, self.value_lr = n_neighbors, value_lr
+        self._usage: SlotUsage | None = None
         self.proj_q = nn.Linear(dim, heads * query_dim)
         self.query_norm = _query_norm(query_norm, heads, query_dim)
         self.subkeys = nn.Parameter(torch.empty(heads, 2, n_subkeys, query_dim // 2))
@@ -53,6 +55,15 @@ class ProductKeyMemory(nn.Module):
         """The parameters that have a learning rate of their own, with it."""
         return {} if self.value_lr is None else {self.values: self.value_lr}
 
+    def begin_observation(self) -> None:
+        """Counts from now on which slots are read."""
+        self._usage = SlotUsage(len(self.values))
+
+    def end_observation(self) -> dict[str, float]:
+        """``slots/usage`` and ``slots/kl`` of what was read since the beginning; see :class:`SlotUsage`."""
+        usage, self._usage = self._usage, None
+        return {} if usage is None else usage.figures()
+
     def select(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T, dim) to the slots that are read (B, T, heads, k), int64, best first, and their weights, which sum to 1."""
         heads, _, _, half = self.subkeys.shape
@@ -65,6 +76,8 @@ class ProductKeyMemory(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, dim) to (B, T, dim)."""
         slots, weights = self.select(x)
+        if self._usage is not None:
+            self._usage.add(slots, weights)
         bags, shares = slots.flatten(0, 1).flatten(1), weights.flatten(0, 1).flatten(1).to(self.values.dtype)
         read = functional.embedding_bag(bags, self.values, mode="sum", per_sample_weights=shares)
         return read.reshape(x.shape)

@@ -1,0 +1,257 @@
+"""The base model of a retrieval model: described by a mapping, trained or copied once, frozen ever after."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import nn
+
+from trainables.architecture import Architecture
+from trainables.configuration import Configuration, ConfigurationError, Rule
+from trainables.counts import ParameterCounts
+from trainables.files import split_reference
+from trainables.fingerprint import fingerprint
+from trainables.retrieval.base_fields import BASE, base_model
+from trainables.stages import Stage, StageContext
+from trainables.task import Task
+
+if TYPE_CHECKING:
+    from trainables.training.request import RunRequest
+
+WEIGHTS, METRICS = "model.safetensors", "metrics.json"
+
+
+DEFAULT_BASE = {"architecture": "gpt", "use_ffn": True}
+BASE_MEANING = (
+    "the base model: an architecture with its fields, training and seed, trained once and shared by all runs with the same base; "
+    "or a backbone, the folder of a causal language model of Hugging Face transformers"
+)
+
+
+@dataclass(frozen=True)
+class BaseSpecification:
+    """What a mapping ``base`` says: an architecture to train, or the ``config`` of a pretrained model."""
+
+    architecture: Architecture | None = None
+    model: Configuration | None = None
+    training: Mapping[str, Any] | None = None
+    seed: int = 0
+    backbone: str | None = None
+    config: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(cls, base: Mapping[str, Any]) -> BaseSpecification:
+        """Raises ConfigurationError for a mapping that does not describe a base model."""
+        if "backbone" not in base:
+            architecture, model = base_model(base)
+            return cls(architecture, model, dict(base.get("training", {})), base.get("seed", 0))
+        if "config" not in base:
+            problem = "its configuration is missing: name the folder in a search space, or give its config.json as config"
+            raise ConfigurationError([("base.backbone", problem)])
+        return cls(backbone=base["backbone"], config=base["config"])
+
+    @property
+    def width(self) -> int:
+        """Numbers of a key."""
+        if self.config is None:
+            return int(self.model.dim)  # type: ignore[union-attr]
+        from trainables.pretrained.keys import key_width
+
+        return key_width(self.config)
+
+    def fits(self, task: Any) -> bool:
+        """Whether it can model the task's tokens in the task's windows."""
+        if self.config is None:
+            assert self.architecture is not None
+            return all(bool(rule.holds(self.model, task)) for rule in self.architecture.pair_rules)
+        from trainables.pretrained.tokenizer import tokenizer_problem
+
+        return tokenizer_problem(self.config, task.vocab_size, task.input_seq_len) is None
+
+    def counts(self, task: Any) -> ParameterCounts:
+        if self.config is None:
+            assert self.architecture is not None
+            counts = self.architecture.count(self.model, task)
+        else:
+            from trainables.pretrained.model import pretrained_counts
+
+            counts = pretrained_counts(self.config)
+        return replace(counts, frozen=counts.total)
+
+    def activation_elements(self, task: Any) -> Any:
+        if self.config is None:
+            assert self.architecture is not None
+            return self.architecture.activation_elements(self.model, task)
+        # Of a frozen model nothing is kept but what one layer reads and gives, and the logits.
+        return task.input_seq_len * (2 * self.width + task.vocab_size)
+
+    def values(self, task_type: type[Task], task: Configuration) -> dict[str, Any]:
+        """What decides its weights."""
+        if self.backbone is not None:
+            return dict(BASE.identity({"backbone": self.backbone}))
+        run = self.request(task_type, task, Path()).resolved().identity_values()
+        return {**run, "seed": self.seed, "data": task_type.data_values(task)}
+
+    def request(self, task_type: type[Task], task: Configuration, artifacts: Path, folder: Path | None = None) -> RunRequest:
+        """The run that trains it."""
+        from trainables.training.request import RunRequest
+
+        assert self.architecture is not None and self.model is not None
+        return RunRequest(
+            run="base",
+            architecture=self.architecture.name,
+            task=task_type.name,
+            model=self.model.to_values(),
+            task_values=task.to_values(),
+            training=self.training or {},
+            seed=self.seed,
+            artifacts=artifacts,
+            folder=folder,
+        )
+
+
+def by_row(function: Any, base: Any, task: Any) -> Any:
+    """``function(base, task)``; where ``base`` is a column of mappings an array with that of each row."""
+    if not isinstance(base, np.ndarray):
+        return function(base, task)
+    return np.array([function(row, _row_of(task, index)) for index, row in enumerate(base)])
+
+
+def _row_of(task: Any, index: int) -> Any:
+    fields = task.to_values() if isinstance(task, Configuration) else vars(task)
+    if not any(isinstance(value, np.ndarray) for value in fields.values()):
+        return task
+    return SimpleNamespace(**{name: value[index] if isinstance(value, np.ndarray) else value for name, value in fields.items()})
+
+
+def base_counts(base: Any, task: Any) -> ParameterCounts:
+    """Closed form, all of it frozen; ``base`` may be a column of mappings, and fields of ``task`` columns."""
+    if not isinstance(base, np.ndarray):
+        return BaseSpecification.of(base).counts(task)
+    rows = [BaseSpecification.of(row).counts(_row_of(task, index)) for index, row in enumerate(base)]
+    names = ("block", "embedding", "other", "frozen", "buffers", "external")
+    return ParameterCounts(**{name: np.array([getattr(row, name) for row in rows]) for name in names})
+
+
+def base_activation_elements(base: Any, task: Any) -> Any:
+    """Elements that the base would keep for the backward pass of one example; columns as in :func:`base_counts`."""
+    return by_row(lambda row, of_task: BaseSpecification.of(row).activation_elements(of_task), base, task)
+
+
+def base_width(base: Any) -> Any:
+    """Numbers of a key; columns as in :func:`base_counts`."""
+    return by_row(lambda row, _: BaseSpecification.of(row).width, base, SimpleNamespace())
+
+
+base_pair_rules: tuple[Rule, ...] = (
+    Rule(
+        lambda model, task: by_row(lambda base, of_task: BaseSpecification.of(base).fits(of_task), model.base, task),
+        "the base does not fit the task: take a base whose vocabulary has the task's tokens (vocab_size) and whose positions "
+        "reach over its windows (input_seq_len), and which meets its architecture's own rules",
+    ),
+)
+"""Of every architecture around a base."""
+
+
+def build_base(base: Mapping[str, Any], task: Any) -> nn.Module:
+    """The untrained module, which has ``hidden_states``, ``output_head``, ``blocks`` and ``embedding``."""
+    specification = BaseSpecification.of(base)
+    if specification.architecture is not None:
+        return specification.architecture.build(specification.model, task)
+    from trainables.pretrained.model import PretrainedLanguageModel
+
+    return PretrainedLanguageModel(specification.config or {})
+
+
+def load_base(module: nn.Module, folder: Path) -> None:
+    """Loads the weights that the stage ``base`` wrote, onto the module's device.
+
+    Raises:
+        ValueError: they are missing, unreadable or of another module.
+    """
+    path = folder / WEIGHTS
+    try:
+        module.load_state_dict(_safetensors().load_file(path))
+    except Exception as error:  # of safetensors, whose exceptions have no common base, and of torch
+        raise ValueError(
+            f"{path} does not hold the base of this run: {error}; remove {folder}, and it will be made again"
+        ) from error
+
+
+def base_stage(base: Mapping[str, Any], task_type: type[Task], task: Configuration) -> Stage:
+    """The stage ``base``: ``model.safetensors``, and in ``metrics.json`` what the base's run measured last.
+
+    A backbone is copied, so it has measured nothing, and it is the driver that copies it, from where it lies.
+    """
+    specification = BaseSpecification.of(base)
+    values = specification.values(task_type, task)
+    if specification.backbone is not None:
+        return Stage(
+            "base", f"base model {split_reference(specification.backbone)[0]}", values, _copying(specification, task), True
+        )
+    assert specification.architecture is not None
+    return Stage("base", f"base model {specification.architecture.name}", values, _training(specification, task_type, task))
+
+
+def _copying(specification: BaseSpecification, task: Any) -> Callable[[Path, StageContext], None]:
+    def make(folder: Path, context: StageContext) -> None:
+        from trainables.pretrained.weights import load_pretrained
+
+        reference = str(specification.backbone)
+        if reference not in context.files:
+            raise FileNotFoundError(f"the folder of {reference} is not known here: it is the driver that copies a backbone")
+        module: Any = build_base({"backbone": reference, "config": specification.config}, task)
+        load_pretrained(module, context.files[reference])
+        _write(folder, module, {})
+
+    return make
+
+
+def _training(specification: BaseSpecification, task_type: type[Task], task: Any) -> Callable[[Path, StageContext], None]:
+    def make(folder: Path, context: StageContext) -> None:
+        name = f"unfinished-{fingerprint(specification.values(task_type, task))}"
+        request = specification.request(task_type, task, context.artifacts, context.artifacts / name)
+        module, metrics = train_base(request, context)
+        _write(folder, module, metrics)
+        shutil.rmtree(context.artifacts / name, ignore_errors=True)
+
+    return make
+
+
+def train_base(request: RunRequest, context: StageContext) -> tuple[nn.Module, Mapping[str, float]]:
+    """The trained module and its last metrics; goes on from the checkpoint in the request's folder, where one was interrupted."""
+    from trainables.training.keeper import CheckpointKeeper
+    from trainables.training.session import TrainingSession
+
+    session, keeper = TrainingSession(request, context.device), CheckpointKeeper(request)
+    session.beat = context.beat
+    session.start()
+    keeper.continue_session(session)
+    report = session.report_again()
+    while not report.finished:
+        report = session.step()
+        keeper.keep(session, report)
+    return session.module, report.metrics
+
+
+def _write(folder: Path, module: nn.Module, metrics: Mapping[str, float]) -> None:
+    # Clones, as tied tables share their memory, which safetensors refuses.
+    state = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in module.state_dict().items()}
+    _safetensors().save_file(state, folder / WEIGHTS)
+    (folder / METRICS).write_text(json.dumps(dict(metrics), indent=1, sort_keys=True) + "\n")
+
+
+def _safetensors() -> Any:
+    """Imported here, as architectures without a base run where it is not installed."""
+    try:
+        return importlib.import_module("safetensors.torch")
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("the weights of a base need the package safetensors: pip install safetensors") from error
