@@ -93,6 +93,13 @@ def prepare_once(
     return folder
 
 
+def remove_unfinished(root: Path) -> None:
+    """Removes what processes that were killed had begun under ``root``; only for who knows that nobody makes anything there."""
+    for folder in root.glob(".*-*"):
+        if re.fullmatch(r"\..+-[0-9a-f]{16}\.[0-9a-f]{32}", folder.name):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def _folder(root: Path, name: str, values: Mapping[str, Any]) -> Path:
     return root / f"{name}-{fingerprint(values)}"
 

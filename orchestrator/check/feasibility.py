@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import starmap
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from orchestrator.check.inputs import inspect_inputs
 from orchestrator.document import Diagnostics, Node, Position, child_path, parse_document
 from orchestrator.space.assignment import Assignment, Infeasible
+from orchestrator.space.description import describe_setting
 from orchestrator.space.dimension import Dimension
 from orchestrator.space.specification import EntrySpecification, SweepSpecification
 from orchestrator.space.structures import FeasibleStructures, find_feasible, value_at
@@ -105,7 +107,7 @@ def _report_empty(
     cell_text = f" (cell {cell.name})" if cell.grid else ""
     if found.nearest and cell.budget:
         near = "; ".join(
-            f"{near.count:,} with {', '.join(f'{k}={v}' for k, v in _shown(cell, near.drawn).items()) or 'what is given'}"
+            f"{near.count:,} with {', '.join(starmap(describe_setting, _shown(cell, near.drawn).items())) or 'what is given'}"
             for near in found.nearest
         )
         message = f"no structure of `{entry.name}`{cell_text} has {cell.budget.describe()}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from itertools import starmap
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,6 +58,8 @@ def _print_json(ok: bool, errors: list[dict[str, Any]], checks: dict[str, Any]) 
 
 
 def _print_checks(specification: Any, checks: dict[str, Any]) -> None:
+    from orchestrator.space.description import describe_setting
+
     budget = specification.spaces[0].budget
     print(f"{specification.name}: no mistakes")
     if budget:
@@ -68,7 +71,7 @@ def _print_checks(specification: Any, checks: dict[str, Any]) -> None:
         share = f" ({found.feasible / found.structures:.2%})" if found.structures else ""
         print(f"\n{name}: {about}{found.feasible:,} of {found.structures:,} structures are feasible{share}")
         for example in found.examples:
-            values = ", ".join(f"{key}={value}" for key, value in example.configuration.items()) or "the one configuration"
+            values = ", ".join(starmap(describe_setting, example.configuration.items())) or "the one configuration"
             scope = budget.scope if budget else "total"
             print(f"  {values}: {example.params[scope]:,} {scope} parameters")
 

@@ -24,6 +24,7 @@ from orchestrator.sweep.study_view import StudyView
 from orchestrator.sweep.telemetry import Telemetry
 from orchestrator.sweep.tidying import Tidying
 from orchestrator.sweep.warm_start import warm_start_event
+from trainables.prepared import remove_unfinished
 
 
 def conduct(sweep: OpenSweep, allocation: Allocation, options: LaunchOptions, observer: SweepObserver) -> LaunchResult:
@@ -125,6 +126,7 @@ def _drive(
 def _make_shared(controller: SweepController, allocation: Allocation, observer: SweepObserver) -> None:
     """Base models, datastores and the like, before any run asks for them."""
     specification, artifacts = controller.specification, controller.folder.artifacts
+    remove_unfinished(artifacts)
     others = other_artifacts(controller.folder)
     missing = missing_stages(shared_stages(specification), [artifacts])
     make_shared(missing, artifacts, others, specification.files, allocation, observer.sharing)

@@ -39,8 +39,10 @@ def make_shared(
                 _make(_request(shared), artifacts, elsewhere, files)
             else:
                 _make_remotely(shared, artifacts, elsewhere, allocation)
+        except StageFailed:
+            raise
         except Exception as error:
-            raise StageFailed(f"the {shared.stage.title} could not be made: {_reason(error)}") from error
+            raise _failure(shared, _reason(error)) from error
 
 
 def _make_remotely(shared: SharedStage, artifacts: Path, elsewhere: Sequence[Path], allocation: Allocation) -> None:
@@ -57,7 +59,12 @@ def _make_remotely(shared: SharedStage, artifacts: Path, elsewhere: Sequence[Pat
                 # Never a task that has ended: Ray 2.60 aborts the process then.
                 ray.cancel(waiting, force=True)
                 raise KeyboardInterrupt
-        ray.get(waiting)
+        if problem := ray.get(waiting):
+            raise _failure(shared, problem)
+
+
+def _failure(shared: SharedStage, reason: str) -> StageFailed:
+    return StageFailed(f"the {shared.stage.title} could not be made: {reason}")
 
 
 def _request(shared: SharedStage) -> dict[str, Any]:
@@ -72,11 +79,16 @@ def _request(shared: SharedStage) -> dict[str, Any]:
     }
 
 
-def _make_with_threads(request: Mapping[str, Any], artifacts: Path, elsewhere: Sequence[Path], cpus: float) -> None:
+def _make_with_threads(request: Mapping[str, Any], artifacts: Path, elsewhere: Sequence[Path], cpus: float) -> str | None:
+    """What went wrong, None where nothing did: not every exception gets through Ray."""
     from trainables.training.seeding import fit_threads
 
     fit_threads(cpus)
-    _make(request, artifacts, elsewhere, {})
+    try:
+        _make(request, artifacts, elsewhere, {})
+    except Exception as error:
+        return _reason(error)
+    return None
 
 
 def _make(request: Mapping[str, Any], artifacts: Path, elsewhere: Sequence[Path], files: Mapping[str, Path]) -> None:

@@ -12,6 +12,7 @@ from orchestrator.space.constraint import Budget
 from orchestrator.space.dimension import ChoiceDimension, Dimension, FloatDimension, IntegerDimension
 from orchestrator.space.reading.value import Gridded
 from orchestrator.space.value import Computed, Constant, ExpressionGuard, Listing, Repeated, Searched, Value
+from trainables.files import split_reference
 
 _BARE_TEXT = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _WORDS_OF_YAML = {"true", "false", "null"}
@@ -71,7 +72,10 @@ def describe_window(budget: Budget) -> str:
 
 
 def describe_plain(value: Any) -> str:
-    """A number, text, truth value, null, list or mapping as YAML would have it in one line."""
+    """A number, text, truth value, null, list or mapping as YAML would have it in one line.
+
+    Of a mapping that names files that is all: the rest was taken from them.
+    """
     if isinstance(value, float):
         return _describe_real(value)
     if isinstance(value, str):
@@ -79,8 +83,18 @@ def describe_plain(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(describe_plain, value))}]"
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{describe_plain(key)}: {describe_plain(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{describe_plain(key)}: {describe_plain(item)}" for key, item in _told_items(value)) + "}"
     return json.dumps(value)
+
+
+def describe_setting(name: str, value: Any) -> str:
+    """``dk=16``, ``base={architecture: gpt, dim: 64}``."""
+    return f"{name}={describe_plain(value) if isinstance(value, Mapping) else value}"
+
+
+def _told_items(value: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    named = [(key, item) for key, item in value.items() if isinstance(item, str) and split_reference(item)[1]]
+    return named or list(value.items())
 
 
 def _describe_guards(searched: Searched) -> str:

@@ -93,7 +93,7 @@ def _field_change(was: Field | None, now: Field | None) -> tuple[str, str] | Non
     if was is None or now is None:
         described, sign = (now, "+ ") if was is None else (was, "- ")
         return (sign, describe_value(described.value)) if described is not None and described.written else None
-    if not (was.written or now.written) or same_meaning(was.value, now.value):
+    if not (was.written or now.written) or same_meaning(_identified(was), _identified(now)):
         return None
     note = _note(was.value, now.value)
     return "", f"{describe_value(was.value)} -> {describe_value(now.value)}{f' ({note})' if note else ''}"
@@ -177,6 +177,22 @@ def _term_meaning(term: Any) -> Any:
         return (type(term), term)
     parts = (_term_meaning(getattr(term, field.name)) for field in dataclasses.fields(term) if field.name != "offset")
     return (type(term), *parts)
+
+
+def _identified(field: Field) -> Value:
+    """The value of a field; mappings that describe another model as what they mean, since defaults may be written or not."""
+    mean, value = field.hyperparameter.identity, field.value
+    if field.hyperparameter.nested is None:
+        return value
+    match value:
+        case Constant():
+            return Constant(mean(value.value))
+        case Gridded():
+            return dataclasses.replace(value, choices=tuple(map(mean, value.choices)))
+        case Searched(dimension=ChoiceDimension() as dimension):
+            meant = dataclasses.replace(dimension, choices=tuple(map(mean, dimension.choices)))
+            return dataclasses.replace(value, dimension=meant)
+    return value
 
 
 def _note(was: Value, now: Value) -> str:

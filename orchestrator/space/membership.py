@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.expression import Expression, ExpressionError, evaluate
-from orchestrator.space.assignment import Assignment, Infeasible, NotDrawn
+from orchestrator.space.assignment import Assignment, Field, Infeasible, NotDrawn
 from orchestrator.space.description import describe_dimension, describe_plain, describe_value, describe_window
 from orchestrator.space.dimension import ROUNDING, ChoiceDimension, Dimension, IntegerDimension
 from orchestrator.space.study_space import StudySpace
-from orchestrator.space.value import Computed, Constant, Listing, Repeated, Searched, Value
+from orchestrator.space.value import Computed, Constant, Listing, Repeated, Searched, Value, searched_parts
 from trainables.files import identity
 
 Drawn = dict[str, Any]
@@ -212,11 +212,23 @@ def _by_full_name(configuration: Mapping[str, Mapping[str, Any]]) -> dict[str, A
 
 def _configured(space: StudySpace, known: Mapping[str, Any], name: str) -> Any:
     """The value of a field; where it is not known its default, which an unwritten field has, the task's own included."""
-    if name in known:
-        return known[name]
     described = space.fields[name]
+    if name in known:
+        return _written_here(described, known[name])
     value = described.value
     return value.value if not described.written and isinstance(value, Constant) else described.hyperparameter.default
+
+
+def _written_here(described: Field, found: Any) -> Any:
+    """Of a nested model the mapping that this space has for the same model, where it has one: defaults may be written or not."""
+    field, value = described.hyperparameter, described.value
+    if field.nested is None or not isinstance(found, Mapping):
+        return found
+    here = [value.value] if isinstance(value, Constant) else []
+    for part in searched_parts(value):
+        here += part.dimension.choices if isinstance(part.dimension, ChoiceDimension) else ()
+    wanted = field.identity(found)
+    return next((one for one in [*here, field.default] if same_value(field.identity(one), wanted)), found)
 
 
 def _demand_same(name: str, there: Any, here: Any, why: str = "") -> None:

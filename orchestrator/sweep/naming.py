@@ -6,8 +6,10 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
+from orchestrator.space.description import describe_plain
 from orchestrator.space.study_space import StudySpace
 from trainables.files import split_reference
+from trainables.fingerprint import fingerprint
 
 _FILE_SAFE = {"between": "+", "times": "x"}
 _SHAPE = {"n_layers": "L", "dim": "D", "n_heads": "H"}
@@ -52,13 +54,15 @@ def run_name(space: StudySpace, configuration: Mapping[str, Mapping[str, Any]], 
 
 
 def shortened(value: Any, between: str = "/", times: str = "×") -> str:
-    """A value of a configuration, in short: real numbers with three digits, a file without its digest.
+    """A value of a configuration, in short: real numbers with three digits, a file without its digest, a mapping as YAML has it.
 
     Lists in their order, equal neighbours counted: ``[1024, 256, 32]`` is ``1024/256/32``, ``[32, 32, 8]`` is ``32×2/8``. A list
     inside a list stands in parentheses, so that no two lists look the same: ``[[4, 4], [16]]`` is ``(4×2)/(16)``.
     """
     if isinstance(value, float):
         return f"{value:.3g}"
+    if isinstance(value, Mapping):
+        return describe_plain(value)
     if not isinstance(value, (list, tuple)):
         return split_reference(value)[0] if isinstance(value, str) else str(value)
     written = [shortened(item, between, times) for item in value]
@@ -75,4 +79,11 @@ def _searched(value: Any) -> list[Any]:
 
 def _short(name: str, configuration: Mapping[str, Mapping[str, Any]]) -> str:
     scope, _, leaf = name.rpartition(".")
-    return leaf + shortened(configuration[scope or "model"][leaf], **_FILE_SAFE)
+    value = configuration[scope or "model"][leaf]
+    return leaf + (_label(value) if isinstance(value, Mapping) else shortened(value, **_FILE_SAFE))
+
+
+def _label(model: Mapping[str, Any]) -> str:
+    """Of a mapping that describes another model its first word, and digits that tell it from others: ``gpt@3f2a91``."""
+    words = (split_reference(value)[0] for value in model.values() if isinstance(value, str))
+    return f"{next(words, '')}@{fingerprint(model):.6}"

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from orchestrator.document import SearchSpaceError
 from orchestrator.outcome import OUTCOMES
+from orchestrator.space.description import describe_plain
 from orchestrator.space.reading import read_search_space_text
 from orchestrator.space.specification import SweepSpecification
 from orchestrator.sweep.recorded_space import recorded_files
@@ -162,4 +163,8 @@ class MlflowTelemetry:
 
 
 def _redacted(values: Mapping[str, Any]) -> dict[str, str]:
-    return {name: redact(str(value)) for name, value in values.items()}
+    return {name: redact(_text(value)) for name, value in values.items()}
+
+
+def _text(value: Any) -> str:
+    return describe_plain(value) if isinstance(value, Mapping) else str(value)

@@ -1,9 +1,11 @@
 """A frozen base with the neighbours of its training text: equalities at the ends, causality, what is found once and what anew."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -62,15 +64,15 @@ def _scored(module: KnnLm, batches: list[TokenBatch]) -> Tensor:
     return torch.cat([target_log_probabilities(module, batch)[batch.scored] for batch in batches])
 
 
-@pytest.mark.parametrize("split", ["val", "test"])
+@pytest.mark.parametrize("split", ["val", "test", "train"])  # of train no neighbours were found before
 def test_without_a_weight_it_is_the_base_bit_for_bit(artifacts: Path, split: str) -> None:
     module = _module(artifacts, knn_weight=0.0)
     for batch in _batches(artifacts, split):
         mixed, alone = target_log_probabilities(module, batch), module.base_target_log_probabilities(batch)
         assert torch.equal(mixed[batch.scored], alone[batch.scored])
-        if split == "test":
-            of_base = target_log_probabilities(module.base, batch)
-            assert torch.equal(alone, of_base)
+        of_base = target_log_probabilities(module.base, batch)
+        torch.testing.assert_close(alone[batch.scored], of_base[batch.scored])
+        assert split != "train" or torch.equal(alone, of_base)
 
 
 def test_with_the_whole_weight_it_is_the_neighbours_alone(artifacts: Path) -> None:
@@ -97,6 +99,36 @@ def test_what_was_found_once_is_what_is_found_anew(artifacts: Path) -> None:
     known = _batches(artifacts, "val")
     anew = [replace(batch, split="test") for batch in known]
     torch.testing.assert_close(_scored(module, known), _scored(module, anew), rtol=0, atol=1e-5)
+
+
+def test_the_whole_test_text_is_scored_and_a_part_of_it_read_anew(artifacts: Path) -> None:
+    session = _session(artifacts)
+    assert isinstance(session.module, KnnLm)
+    metrics = session.step().metrics
+    nats = -_scored(session.module, [replace(batch, split="train") for batch in _batches(artifacts)])
+    assert len(nats) == TASK["test_tokens"] and metrics["test/loss"] == pytest.approx(nats.mean().item(), rel=1e-4)
+    assert metrics["throughput/inference_tokens_per_s"] > 0
+
+
+def test_neighbours_found_before_that_are_not_those_found_now_are_refused(artifacts: Path, tmp_path: Path) -> None:
+    session = _session(artifacts, knn_weight=0.9)
+    assert session.prepared is not None
+    shutil.copytree(session.stages["neighbors-test"], tmp_path / "wrong")
+    wrong = np.load(tmp_path / "wrong" / "indices.npy")
+    np.save(tmp_path / "wrong" / "indices.npy", (wrong + 1) % TASK["train_tokens"])
+    session.module.attach({**session.stages, "neighbors-test": tmp_path / "wrong"}, session.prepared)  # type: ignore[operator]
+    with pytest.raises(RuntimeError, match="made again"):
+        session.step()
+
+
+@pytest.mark.parametrize("part", ["ids", "targets"])
+def test_what_was_found_for_a_text_is_not_used_for_another(artifacts: Path, part: str) -> None:
+    module = _module(artifacts)
+    (batch, *_) = _batches(artifacts)
+    other = replace(batch, **{part: (getattr(batch, part) + 1) % 257})
+    expected = target_log_probabilities(module, replace(other, split="train"))
+    assert torch.equal(target_log_probabilities(module, other), expected)
+    assert not torch.equal(expected, target_log_probabilities(module, batch))
 
 
 def test_a_context_of_the_training_text_finds_its_own_continuation(artifacts: Path) -> None:

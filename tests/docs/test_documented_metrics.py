@@ -14,7 +14,7 @@ from trainables.training.request import RunRequest
 from trainables.training.worker import RunWorker
 
 _FIRST_CELLS = [row[0] for row in table_rows(ROOT / "docs/metrics.md")]
-DOCUMENTED = {cell.strip("`") for cell in _FIRST_CELLS[: _FIRST_CELLS.index("tag")] if cell.startswith("`")}
+DOCUMENTED = {name for cell in _FIRST_CELLS[: _FIRST_CELLS.index("tag")] for name in re.findall(r"`([^`]+)`", cell)}
 
 
 TARGET_REACHED = {
@@ -36,15 +36,44 @@ WITH_A_CODEBOOK = {
     "model": {"dim": 4, "codebook_size": 8},
     "task_values": {"series_length": 60, "time_steps": 8},
 }
+SMALL_TEXT = {
+    "input_seq_len": 32,
+    "segments": 2,
+    **{"train_tokens": 1024, "fit_tokens": 128, "val_tokens": 128, "test_tokens": 128},
+}
+SMALL_GPT = {"dim": 8, "n_layers": 1, "dk": 4, "dv": 4}
+WITH_SLOTS = {
+    "architecture": "pkm",
+    "task": "language_modeling",
+    "model": {**SMALL_GPT, "n_subkeys": 8, "n_neighbors": 4, "query_dim": 4},
+    "task_values": SMALL_TEXT,
+}
+WITH_A_GATE = {
+    "architecture": "memorizing_transformer",
+    "task": "language_modeling",
+    "model": SMALL_GPT,
+    "task_values": SMALL_TEXT,
+}
+WITH_AN_APPROXIMATE_INDEX = {
+    "architecture": "adaptive_knn_lm",
+    "task": "language_modeling",
+    "model": {
+        "base": {"architecture": "gpt", **SMALL_GPT, "use_ffn": True, "training": {"epochs": 1}},
+        **{"index": "faiss_ivfpq", "n_neighbors": 4, "n_buckets": 2},
+    },
+    "task_values": SMALL_TEXT,
+    "training": {"epochs": 0},
+}
 
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """Of a run of each task, on the CPU."""
+    """Of a run of each task, on the CPU, and of models that tell of themselves."""
     worker = RunWorker(torch.device("cpu"))
     found: set[str] = set()
-    for values in (TARGET_REACHED, WITH_A_CODEBOOK):
-        worker.start(RunRequest(run="r1", training={"epochs": 1}, artifacts=tmp_path_factory.mktemp("artifacts"), **values))
+    for values in (TARGET_REACHED, WITH_A_CODEBOOK, WITH_SLOTS, WITH_A_GATE, WITH_AN_APPROXIMATE_INDEX):
+        artifacts = tmp_path_factory.mktemp("artifacts")
+        worker.start(RunRequest(**{"run": "r1", "training": {"epochs": 1}, "artifacts": artifacts, **values}))  # type: ignore[arg-type]
         payload = worker.advance()
         assert payload["outcome"] == "completed", payload["error"]
         found |= {*payload["metrics"], *payload["once"]}

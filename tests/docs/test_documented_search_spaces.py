@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from documents import DOCUMENTS, ROOT, WITH_MISTAKES, Block, all_blocks, table_rows
+from named_models import write_model, write_tokenizer
 
 from orchestrator.check import check_feasibility
 from orchestrator.document import SearchSpaceError
@@ -47,16 +48,23 @@ def _checked(path: Path) -> SweepSpecification:
     return specification
 
 
-def _write_measured(folder: Path) -> None:
-    """The file that the documents name: some hundreds of values of two columns."""
+@pytest.fixture(scope="module")
+def named_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with everything that the documents name: a CSV, texts, a tokenizer, and a model with its tokenizer."""
+    folder = tmp_path_factory.mktemp("named")
     rows = [f"{step / 10},{step % 7},{step % 5}" for step in range(300)]
     (folder / "measured.csv").write_text("\n".join(["time,level,flow", *rows]) + "\n")
+    (folder / "texts").mkdir()
+    for number in range(30):
+        (folder / f"texts/{number}.txt").write_text(" ".join(f"w{place}" for place in range(7000)))
+    write_tokenizer(folder / "tokenizer.json", 8000)
+    write_model(folder / "models/gpt2", 50257)
+    return folder
 
 
 @pytest.mark.parametrize("block", right, ids=_named)
-def test_every_documented_search_space_passes_check(block: Block, tmp_path: Path) -> None:
-    _write_measured(tmp_path)
-    path = tmp_path / "space.yaml"
+def test_every_documented_search_space_passes_check(block: Block, named_files: Path) -> None:
+    path = named_files / "space.yaml"
     path.write_text(_whole(block))
     _checked(path)
 

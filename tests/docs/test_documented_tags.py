@@ -60,7 +60,7 @@ def tags() -> dict[str, set[str]]:
     specification = read_search_space_text(SPACE, "space.yaml")
     tracker, state = TagsOnly(), SweepState([specification.objective.metric])
     telemetry = MlflowTelemetry(cast(Tracker, tracker), specification, "i", ROOT)
-    found = provenance(None, torch.device("cpu")) | {"data": "0" * 16}
+    found = provenance(None, torch.device("cpu")) | {"data": "0" * 16, "stages": "base-0123456789abcdef"}
     for position, event in enumerate(EVENTS, start=1):
         event = event | ({"provenance": found} if event["kind"] == "begin" else {})
         state.apply(event)

@@ -1,5 +1,6 @@
 """``adaptive_knn_lm`` and ``knn_adapter`` with a small base and its datastore: what they equal, and what belongs to them."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,9 @@ def test_mode_fixed_is_knn_lm_with_the_weight_that_is_best_on_the_text_of_the_fi
 def test_one_bucket_is_mode_fixed(artifacts: Path) -> None:
     one, fixed = (session_of("adaptive_knn_lm", artifacts, **values) for values in ({"n_buckets": 1}, {"mode": "fixed"}))
     assert all(torch.equal(scores(one, split), scores(fixed, split)) for split in SPLITS)
-    assert one.module.final_metrics() == fixed.module.final_metrics()
+    figures = [session.module.final_metrics() for session in (one, fixed)]
+    assert all(found.pop("throughput/inference_tokens_per_s") > 0 for found in figures)
+    assert figures[0] == figures[1]
 
 
 def test_the_weight_of_a_position_is_that_of_its_nearest_neighbour(artifacts: Path) -> None:
@@ -146,3 +149,15 @@ def test_a_position_depends_on_nothing_behind_it_and_on_no_other_row(artifacts: 
     torch.testing.assert_close(after[0, :20], before[0, :20], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(after[1:], before[1:], rtol=1e-5, atol=1e-5)
     assert not torch.allclose(after[0, 20:], before[0, 20:])
+
+
+def test_text_whose_neighbours_are_not_known_gives_gradients_too(artifacts: Path) -> None:
+    session = session_of("knn_adapter", artifacts)
+    (first, *_) = batches(session, "val")
+    of_both = []
+    for batch in (first, replace(first, split="train")):  # the same text, not known by that name
+        session.module.zero_grad()
+        session.module.target_log_probabilities(batch)[batch.scored].mean().backward()
+        of_both.append([parameter.grad.clone() for parameter in session.module.adapter.parameters()])
+    assert any(gradient.any() for gradient in of_both[1])
+    torch.testing.assert_close(of_both[1], of_both[0], rtol=1e-3, atol=1e-5)

@@ -15,7 +15,6 @@ from trainables.registry import tasks
 from trainables.retrieval.base import BaseSpecification, base_counts, base_width, build_base, load_base, train_base
 from trainables.retrieval.base_fields import BASE as FIELDS
 from trainables.stages import StageContext
-from trainables.training.protocol import Diverged
 from trainables.training.session import TrainingSession
 
 
@@ -117,7 +116,7 @@ def test_training_that_was_interrupted_goes_on_from_its_checkpoint(tmp_path: Pat
 def test_a_base_that_diverges_says_so(tmp_path: Path) -> None:
     wild = {**BASE, "training": {"epochs": 1, "lr": 1e30, "clip_grad": None}}
     data = prepare_data(tmp_path, tasks()["language_modeling"], _task())
-    with pytest.raises(Diverged):
+    with pytest.raises(ValueError, match=r"its training diverged, .*: lower lr in the training of the base"):
         made(stages(model={"base": wild, "n_neighbors": 4})[:1], tmp_path, data)
 
 

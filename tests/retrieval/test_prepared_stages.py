@@ -1,5 +1,6 @@
 """Datastore and neighbours: what they hold, who shares them, and which are refused."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -122,12 +123,10 @@ def test_runs_that_differ_in_the_mixture_alone_share_everything() -> None:
         return [stage.values for stage in stages(model={**MODEL, **changed})]
 
     assert values(knn_weight=0.5, knn_temperature=3.0, n_neighbors=16, index="faiss_flat") == values()
-    assert [one == other for one, other in zip(values(n_neighbors=17), values(), strict=True)] == [True, True, False]
-    assert [one == other for one, other in zip(values(metric="ip"), values(), strict=True)] == [True, True, False]
+    assert [one == other for one, other in zip(values(n_neighbors=17), values(), strict=True)] == [True, True, False, False]
+    assert [one == other for one, other in zip(values(metric="ip"), values(), strict=True)] == [True, True, False, False]
     assert [one == other for one, other in zip(values(key_layer="last_ffn_output"), values(), strict=True)] == [
-        True,
-        False,
-        False,
+        *(True, False, False, False)
     ]
     assert not any(one == other for one, other in zip(values(base={**BASE, "seed": 1}), values(), strict=True))
 
@@ -136,7 +135,7 @@ def test_an_approximate_index_is_a_stage_whose_recall_is_known(artifacts: Path, 
     pytest.importorskip("faiss")
     changed = {"index": "faiss_ivfpq", "nlist": 16, "nprobe": 2, "code_size": 4}
     wanted = stages(model={**MODEL, **changed})
-    assert [stage.name for stage in wanted] == ["base", "datastore", "index", "neighbors-val"]
+    assert [stage.name for stage in wanted] == ["base", "datastore", "index", "neighbors-val", "neighbors-test"]
     folders = made(wanted, artifacts, data)
     store = Datastore.open(folders["datastore"])
     retrieved = RetrievedSplit.open(folders["neighbors-val"], store)
@@ -150,7 +149,9 @@ def test_an_approximate_index_is_a_stage_whose_recall_is_known(artifacts: Path, 
     assert more_probes[2].values == wanted[2].values and more_probes[3].values != wanted[3].values
 
 
-@pytest.mark.parametrize(("k", "size", "kept"), [(1, 99, 1), (2, 99, 4), (64, 99, 64), (65, 99, 99), (5000, 9000, 5000)])
+@pytest.mark.parametrize(
+    ("k", "size", "kept"), [(1, 99, 16), (17, 99, 64), (64, 99, 64), (65, 99, 99), (65, 9000, 1024), (5000, 9000, 5000)]
+)
 def test_as_many_are_kept_as_the_next_of_a_few_numbers(k: int, size: int, kept: int) -> None:
     assert kept_neighbors(k, size) == kept
 
@@ -173,8 +174,9 @@ def test_a_datastore_of_another_sweep_is_taken_where_it_is_the_same(folders: dic
     [
         ({"base": {**BASE, "seed": 1}}, {}, "was built by another base"),
         ({"key_layer": "last_ffn_output"}, {}, "holds other keys"),
-        ({}, {"seed": 1}, "was built by another base"),
-        ({"n_neighbors": 4000}, {"train_tokens": 4096}, r"has 2,048 entries, fewer than n_neighbors \(4,000\)"),
+        ({}, {"seed": 1}, "was built from other data"),
+        ({"n_neighbors": 4000}, {"train_tokens": 4096}, "was built from other data"),
+        ({}, {"input_seq_len": 16}, "was built"),
     ],
 )
 def test_a_datastore_that_does_not_fit_is_refused(folders: dict[str, Path], model: Any, task: Any, problem: str) -> None:
@@ -190,3 +192,29 @@ def test_a_folder_that_is_no_datastore_is_refused(folders: dict[str, Path], tmp_
     (tmp_path / "keys.npy").write_bytes((folders["datastore"] / "keys.npy").read_bytes()[:500])
     with pytest.raises(ValueError, match=r"keys\.npy cannot be read"):
         Datastore.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "problem"),
+    [
+        ("keys.npy", lambda keys: keys[:, :8], "has 2,048 keys of 8 numbers, not 2,048 of 16"),
+        ("values.npy", lambda values: values + 257, "holds values that are no tokens of this task"),
+        (None, lambda array: array[:100], "has 100 keys of 16 numbers, not 2,048 of 16"),
+    ],
+)
+def test_a_datastore_whose_files_are_not_what_its_manifest_says_is_refused(
+    folders: dict[str, Path], tmp_path: Path, file: str | None, change: Any, problem: str
+) -> None:
+    folder = shutil.copytree(folders["datastore"], tmp_path / "store")
+    for name in [file] if file else ["keys.npy", "values.npy"]:
+        changed = change(np.load(folder / name))
+        np.save(folder / name, changed)
+    with pytest.raises(ConfigurationError, match=f"store {problem}"):
+        inspect_datastore(_model(datastore=str(folder)), _task())
+
+
+def test_a_manifest_without_end_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(folders["datastore"], tmp_path / "store")
+    (folder / "manifest.json").write_text("[" * 100_000)
+    with pytest.raises(ConfigurationError, match="no readable manifest"):
+        inspect_datastore(_model(datastore=str(folder)), _task())

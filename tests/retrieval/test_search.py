@@ -1,6 +1,7 @@
 """The nearest keys: against a plain loop, against faiss, with entries left out, and what half precision does."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from trainables.retrieval.datastore import Datastore, half_keys
 from trainables.retrieval.index import INDEX_FILE, IndexPlan, Searcher, build_index, default_code_size, resolved_kind
-from trainables.retrieval.search import nearest
+from trainables.retrieval.search import nearest, smallest
 
 CPU = torch.device("cpu")
 
@@ -72,6 +73,40 @@ def test_an_exact_duplicate_is_at_distance_zero_though_keys_are_long() -> None:
     store = _store(500, 64, scale=200.0)
     distances, indices = nearest(store, store.keys.float(), 1)
     assert indices.flatten().tolist() == list(range(500)) and (distances == 0).all()
+
+
+@pytest.mark.parametrize("kind", ["torch", "faiss_flat"])
+def test_keys_far_from_zero_are_told_apart(kind: Any) -> None:
+    pytest.importorskip("faiss")
+    generator = torch.Generator().manual_seed(0)
+    store = Datastore(half_keys(torch.randn(5000, 64, generator=generator) + 900), torch.zeros(5000, dtype=torch.int32))
+    queries = torch.randn(40, 64, generator=generator) + 900
+    _, indices = Searcher(store, IndexPlan(kind, "l2"), CPU).nearest(queries, 50)
+    distances = torch.cdist(queries.double(), store.keys.double(), compute_mode="donot_use_mm_for_euclid_dist")
+    assert (indices == distances.topk(50, largest=False).indices).float().mean() > 0.999
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rows=st.integers(1, 3), columns=st.integers(1, 200), count=st.integers(1, 30), seed=st.integers(0, 1000), ties=st.booleans()
+)
+def test_the_smallest_by_groups_are_the_smallest_of_all(rows: int, columns: int, count: int, seed: int, ties: bool) -> None:
+    numbers = torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed))
+    numbers = numbers.round() if ties else numbers
+    numbers[numbers > 1] = torch.inf
+    values, places = smallest(numbers, count)
+    assert torch.equal(values.sort(1).values, numbers.sort(1).values[:, :count])
+    assert torch.equal(numbers.gather(1, places), values)
+    assert all(len(set(row)) == min(count, columns) for row in places.tolist())
+
+
+@pytest.mark.parametrize("metric", ["l2", "ip"])
+def test_faiss_flat_finds_what_torch_finds_where_long_documents_are_left_out(metric: Any) -> None:
+    pytest.importorskip("faiss")
+    store, queries = _store(1500, 4), _queries(60, 4)
+    excluded = torch.tensor([[0, 1400], [3, 700], [5, 5]]).repeat(20, 1)
+    found = [Searcher(store, IndexPlan(kind, metric), CPU).nearest(queries, 90, excluded) for kind in ("torch", "faiss_flat")]
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
 
 
 def test_equal_distances_come_in_the_order_of_their_entries() -> None:

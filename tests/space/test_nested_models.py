@@ -7,21 +7,27 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from nested_model import AroundConfiguration, around
 
 from orchestrator.document import Diagnostic, SearchSpaceError
 from orchestrator.space.assignment import Assignment
+from orchestrator.space.description import describe_setting
+from orchestrator.space.difference import describe_difference
+from orchestrator.space.membership import Outside, find_home
 from orchestrator.space.reading import read_search_space, read_search_space_text
 from orchestrator.space.specification import SweepSpecification
 from orchestrator.space.value import Constant
 from orchestrator.sweep.folder import SweepFolder
+from orchestrator.sweep.naming import run_name, shortened
 from orchestrator.sweep.proposals import configured
 from orchestrator.sweep.recorded_space import files_as_recorded, recorded_files, recorded_specification
 from trainables import registry
 from trainables.configuration import ConfigurationError
 from trainables.file_fields import FileGone, named_references, with_paths
 from trainables.files import NamedFile, reference_to
+from trainables.training.request import RunRequest
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +58,11 @@ def base_of(specification: SweepSpecification) -> Any:
 def fingerprint(path: Path) -> str:
     (cell,) = read_search_space(path).spaces
     return configured(cell, {}).fingerprint()
+
+
+def values_of(request: RunRequest) -> dict[str, Any]:
+    resolved = request.resolved()
+    return {"model": resolved.model.to_values(), "task": resolved.task.to_values(), "training": resolved.training.to_values()}
 
 
 def mistakes(path: Path) -> list[Diagnostic]:
@@ -221,3 +232,40 @@ def test_a_record_without_it_needs_the_folder_as_it_was(described: dict[str, Any
     (there / "config.json").write_text(json.dumps({"dim": 64}))
     with pytest.raises(SearchSpaceError, match="`gpt2` has changed"):
         read_search_space_text(text, "space.yaml", (), files)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("{dim: 8}", "{dim: 8, training: {epochs: 2}}"),
+        ("{choice: [{dim: 8}, {dim: 16}]}", "{choice: [{dim: 16, pos: rope}, {dim: 8}]}"),
+        ("{grid: [{dim: 8}, {dim: 16}]}", "{grid: [{dim: 8, pos: rope}, {dim: 16, training: {lr: 0.5}}]}"),
+    ],
+)
+def test_a_default_that_is_written_leaves_trials_and_meaning_as_they_are(before: str, after: str, tmp_path: Path) -> None:
+    old, new = (read_search_space(space(tmp_path / name, base)) for name, base in (("old", before), ("new", after)))
+    assert describe_difference(old, new) == []
+    for cell in old.spaces:
+        drawn = {name: searched.dimension.column(np.arange(1)).tolist()[0] for name, searched in cell.searched.items()}
+        trial = configured(cell, drawn)
+        home = find_home(new.spaces, cell.entry, cell.architecture.name, values_of(trial))
+        assert not isinstance(home, Outside)
+        assert configured(*home).fingerprint() == trial.fingerprint()
+
+
+def test_another_model_is_another_meaning_and_no_home(tmp_path: Path) -> None:
+    old, new = (read_search_space(space(tmp_path / name, base)) for name, base in (("old", "{dim: 8}"), ("new", "{dim: 9}")))
+    assert describe_difference(old, new) == ["around.base: {dim: 8} -> {dim: 9}"]
+    (cell,) = old.spaces
+    home = find_home(new.spaces, cell.entry, cell.architecture.name, values_of(configured(cell, {})))
+    assert isinstance(home, Outside) and home.reason == "base is {dim: 8} there and {dim: 9} here"
+
+
+def test_a_model_from_a_folder_is_told_by_its_name_and_no_more(tmp_path: Path) -> None:
+    folder = backbone(tmp_path / "tiny")
+    (cell,) = read_search_space(space(tmp_path, f"{{choice: [{{backbone: {folder}}}, {{dim: 8}}]}}")).spaces
+    named, plain = cell.searched["base"].dimension.column(np.arange(2)).tolist()
+    assert named["config"] and describe_setting("base", named) == f'base={{backbone: "{reference_to(folder)}"}}'
+    assert describe_setting("base", plain) == "base={dim: 8}" and shortened(plain) == "{dim: 8}"
+    names = [run_name(cell, values_of(configured(cell, {"base": base}))) for base in (named, plain)]
+    assert names[0].startswith("around_basetiny@") and names[1].startswith("around_base@") and max(map(len, names)) < 30

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from trainables.prepared import MANIFEST, data_digest, prepare_once
+from trainables.prepared import MANIFEST, data_digest, prepare_once, remove_unfinished
 
 
 def slow_maker(folder: Path) -> None:
@@ -105,3 +105,19 @@ def test_a_manifest_without_a_digest_is_made_up_for(tmp_path: Path, manifest: st
         json.loads((prepare_once(tmp_path / "two", "data", {}, slow_maker, [tmp_path]) / MANIFEST).read_text())["content"]
         == digest
     )
+
+
+def test_what_a_killed_maker_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    def killed(staging: Path) -> None:
+        assert [path for path in tmp_path.iterdir() if path.name.startswith(".data-")] == [staging]
+        (staging / "half").write_text("half")
+        remove_unfinished(tmp_path)
+        assert not staging.exists()
+        raise KeyboardInterrupt
+
+    kept = [prepare_once(tmp_path, "done", {}, slow_maker), tmp_path / ".hidden-folder", tmp_path / "unfinished-base"]
+    for folder in kept[1:]:
+        folder.mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        prepare_once(tmp_path, "data", {}, killed)
+    assert sorted(tmp_path.iterdir()) == sorted(kept)

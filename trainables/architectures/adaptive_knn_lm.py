@@ -61,7 +61,7 @@ class AdaptiveKnnLm(RetrievalLanguageModel):
     """
 
     evaluation_only: ClassVar[bool] = True
-    retrieved_splits: ClassVar[tuple[Split, ...]] = ("fit", "val")
+    retrieved_splits: ClassVar[tuple[Split, ...]] = ("fit", "val", "test")
     measured: ClassVar[tuple[str, ...]] = (*RetrievalLanguageModel.measured, *OBSERVED, *FITTED)
 
     def __init__(self, model: AdaptiveKnnLmConfiguration, task: Any) -> None:

@@ -60,7 +60,7 @@ class KnnAdapter(RetrievalLanguageModel):
     """
 
     fits_on_validation: ClassVar[bool] = True
-    retrieved_splits: ClassVar[tuple[Split, ...]] = ("fit", "val")
+    retrieved_splits: ClassVar[tuple[Split, ...]] = ("fit", "val", "test")
     measured: ClassVar[tuple[str, ...]] = (*RetrievalLanguageModel.measured, *OBSERVED)
 
     def __init__(self, model: KnnAdapterConfiguration, task: Any) -> None:

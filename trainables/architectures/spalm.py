@@ -30,7 +30,7 @@ _SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class SpalmConfiguration(GptConfiguration, RetrievalConfiguration):
-    """Those of ``gpt``, of retrieval by a frozen base, and of the mixture.."""
+    """Those of ``gpt``, of retrieval by a frozen base, and of the mixture."""
 
     n_neighbors: int = hyperparameter(4, "neighbours whose tokens are mixed in", minimum=1)
     cache: int = hyperparameter(128, "tokens before a window that it sees in every layer, without gradient", minimum=0)

@@ -227,8 +227,13 @@ def _training(specification: BaseSpecification, task_type: type[Task], task: Any
 
 
 def train_base(request: RunRequest, context: StageContext) -> tuple[nn.Module, Mapping[str, float]]:
-    """The trained module and its last metrics; goes on from the checkpoint in the request's folder, where one was interrupted."""
+    """The trained module and its last metrics; goes on from the checkpoint in the request's folder, where one was interrupted.
+
+    Raises:
+        ValueError: the training diverged.
+    """
     from trainables.training.keeper import CheckpointKeeper
+    from trainables.training.protocol import Diverged
     from trainables.training.session import TrainingSession
 
     session, keeper = TrainingSession(request, context.device), CheckpointKeeper(request)
@@ -237,7 +242,10 @@ def train_base(request: RunRequest, context: StageContext) -> tuple[nn.Module, M
     keeper.continue_session(session)
     report = session.report_again()
     while not report.finished:
-        report = session.step()
+        try:
+            report = session.step()
+        except Diverged as diverged:
+            raise ValueError(f"its training diverged, {diverged}: lower lr in the training of the base") from diverged
         keeper.keep(session, report)
     return session.module, report.metrics
 

@@ -70,7 +70,7 @@ def stored_values(folder: Path) -> object:
     """
     try:
         return json.loads((folder / MANIFEST).read_text())["values"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{folder} has no readable {MANIFEST}: name a folder artifacts/datastore-… of a sweep") from error
 
 

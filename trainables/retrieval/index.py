@@ -10,9 +10,10 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from trainables.retrieval.datastore import Datastore
-from trainables.retrieval.search import MARGIN, Metric, exact_candidates, nearest, refine
+from trainables.retrieval.search import MARGIN, Metric, centre_of, exact_candidates, nearest, refine
 
 IndexKind = Literal["auto", "torch", "faiss_flat", "faiss_ivfpq"]
 """``auto``: torch below 100,000 keys, faiss_flat up to 1,000,000, faiss_ivfpq above."""
@@ -26,6 +27,8 @@ _LARGEST_CODE = 64
 _CODES = 256
 """8 bits a byte of a code: as many keys are needed to learn them."""
 _KEYS_AT_ONCE = 65_536
+_HIDDEN_AT_MOST = 256
+"""Entries that are asked for in place of those left out; where more of them are the nearest, all keys are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +79,24 @@ def default_code_size(width: int) -> int:
 class Searcher:
     """Searches one store by one plan; ``folder`` holds the index file where the plan has one.
 
-    An exact search on a CUDA device is torch's, whatever the plan: it finds the same.
+    An exact search on a CUDA device is torch's, whatever the plan: it finds the same. An index that no file holds is made for the
+    first search.
     """
 
     def __init__(self, store: Datastore, plan: IndexPlan, device: torch.device, folder: Path | None = None) -> None:
-        self._store, self._plan, self._index = store, plan, None
-        if plan.is_approximate:
-            self._index = read_index(folder, plan, store)
-        elif plan.kind == "faiss_flat" and device.type != "cuda":
-            self._index = _flat_index(store, plan.metric)
+        self._store, self._plan = store, plan
+        self._in_torch = plan.kind == "torch" or (plan.kind == "faiss_flat" and device.type == "cuda")
+        self._centre = centre_of(store, "ip" if plan.is_approximate else plan.metric, torch.device("cpu"))
+        self._index: Any = read_index(folder, plan, store) if plan.is_approximate else None
+
+    def make_ready(self) -> None:
+        """Makes what the first search would make."""
+        if self._index is None and not self._in_torch:
+            self._index = _flat_index(self._store, self._plan.metric, self._centre)
 
     def nearest(self, queries: Tensor, k: int, excluded: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """As :func:`trainables.retrieval.search.nearest`; candidates of an approximate index, their distances true."""
-        if self._index is None:
+        if self._in_torch:
             return self.exact(queries, k, excluded)
         queries = queries.float()
         return refine(self._store, queries, self._indexed(queries, k, excluded), k, self._plan.metric)
@@ -98,20 +106,30 @@ class Searcher:
         return nearest(self._store, queries, k, metric=self._plan.metric, excluded=excluded)
 
     def _indexed(self, queries: Tensor, k: int, excluded: Tensor | None) -> Tensor:
-        more = 0 if excluded is None or not len(excluded) else int((excluded[:, 1] - excluded[:, 0]).max())
-        wanted = min(k + more + MARGIN, self._store.size)
-        found = _faiss_search(self._index, queries, wanted)
+        hidden = torch.zeros(len(queries), device=queries.device) if excluded is None else excluded[:, 1] - excluded[:, 0]
+        more = min(_HIDDEN_AT_MOST, int(hidden.max())) if len(hidden) else 0
+        found = self._faiss_search(queries, min(k + more + MARGIN, self._store.size))
         if excluded is not None:
             found.masked_fill_((found >= excluded[:, :1]) & (found < excluded[:, 1:]), -1)
-        lacking = ((found >= 0).sum(-1) < k).nonzero().squeeze(1)
-        if len(lacking):
-            # The cells that were looked through have too few keys.
-            others = None if excluded is None else excluded[lacking]
-            exact = exact_candidates(self._store, queries[lacking], k, metric=self._plan.metric, excluded=others)
-            found[lacking] = -1
-            width = min(exact.shape[1], wanted)
-            found[lacking, :width] = refine(self._store, queries[lacking], exact, width, self._plan.metric)[1]
+        needed = k if self._plan.is_approximate else (self._store.size - hidden).clamp(max=k + MARGIN)
+        lacking = ((found >= 0).sum(-1) < needed).nonzero().squeeze(1)
+        return self._completed(found, queries, lacking, k, excluded) if len(lacking) else found
+
+    def _completed(self, found: Tensor, queries: Tensor, lacking: Tensor, k: int, excluded: Tensor | None) -> Tensor:
+        """``found`` with exact candidates for the queries ``lacking``: what was looked through has too few keys for them."""
+        others = None if excluded is None else excluded[lacking]
+        exact = exact_candidates(self._store, queries[lacking], k, metric=self._plan.metric, excluded=others)
+        width = max(found.shape[1], exact.shape[1])
+        found = functional.pad(found, (0, width - found.shape[1]), value=-1)
+        found[lacking] = functional.pad(exact, (0, width - exact.shape[1]), value=-1)
         return found
+
+    def _faiss_search(self, queries: Tensor, wanted: int) -> Tensor:
+        """(M, wanted) int64; -1: none."""
+        self.make_ready()
+        import_faiss()  # for its threads: torch may have another number of them by now
+        _, found = self._index.search((queries.cpu() - self._centre).contiguous().numpy(), wanted)
+        return torch.from_numpy(found).to(queries.device)
 
 
 def build_index(store: Datastore, plan: IndexPlan, path: Path) -> None:
@@ -169,16 +187,16 @@ def import_faiss() -> ModuleType:
     return module
 
 
-def _flat_index(store: Datastore, metric: Metric) -> Any:
+def _flat_index(store: Datastore, metric: Metric, centre: Tensor) -> Any:
     faiss, width = import_faiss(), store.keys.shape[1]
     index = faiss.IndexFlatIP(width) if metric == "ip" else faiss.IndexFlatL2(width)
-    _add_keys(index, store)
+    _add_keys(index, store, centre)
     return index
 
 
-def _add_keys(index: Any, store: Datastore) -> None:
+def _add_keys(index: Any, store: Datastore, centre: Tensor | float = 0.0) -> None:
     for keys in torch.split(store.keys, _KEYS_AT_ONCE):
-        index.add(keys.float().cpu().numpy())
+        index.add((keys.float().cpu() - centre).numpy())
 
 
 def _training_keys(store: Datastore) -> Any:
@@ -186,8 +204,3 @@ def _training_keys(store: Datastore) -> Any:
         return store.keys.float().cpu().numpy()
     chosen = np.random.default_rng(_TRAINING_SEED).choice(store.size, _TRAINING_KEYS, replace=False)
     return store.keys[torch.from_numpy(np.sort(chosen))].float().cpu().numpy()
-
-
-def _faiss_search(index: Any, queries: Tensor, wanted: int) -> Tensor:
-    _, found = index.search(queries.cpu().contiguous().numpy(), wanted)
-    return torch.from_numpy(found).to(queries.device)

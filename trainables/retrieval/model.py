@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast
@@ -19,26 +21,34 @@ from trainables.retrieval.index import Searcher
 from trainables.retrieval.keys import encode
 from trainables.retrieval.neighbors import Neighbors, RetrievedSplit, kept_neighbors
 from trainables.retrieval.prepared_stages import index_plan, inspect_datastore, retrieval_stages
-from trainables.retrieval.statistics import token_statistics
+from trainables.retrieval.statistics import TokenStatistics, token_statistics
 from trainables.stages import Stage
 from trainables.task import Task, TokenModule
+from trainables.tasks._language.corpus_data import CorpusData, windows
 
 _ELEMENTS_AT_ONCE = 2**22
 """Neighbours held at once where no gradient is wanted."""
+_LIVE_TARGETS, _LIVE_WINDOWS = 1024, 8
+"""Of the test text, how many targets at least are predicted without anything found before, and in batches of how many windows."""
+_LIVE_NATS = 0.05
+"""By which these predictions may differ in the mean: the order of sums decides between neighbours that are equally near."""
+INFERENCE = "throughput/inference_tokens_per_s"
 
 
 class RetrievalLanguageModel(nn.Module):
     """A frozen ``base`` and the neighbours of what it reads.
 
-    Subclasses say in :attr:`retrieved_splits` of which splits the neighbours are found once, by a stage; of all others they are
-    found each time, so that what is measured there is what the method costs. They implement ``target_log_probabilities``,
-    mostly by :meth:`map_neighbors`.
+    Subclasses say in :attr:`retrieved_splits` of which splits the neighbours are found once, by a stage that all runs share; they
+    are read from there wherever a batch is of that very text, and found anew for any other. What the method costs in use, its
+    memory and its speed, is measured at the end of a run, on a part of the test text that is read without those stages.
+    Subclasses implement ``target_log_probabilities``, mostly by :meth:`map_neighbors`.
     """
 
     tasks: ClassVar[tuple[str, ...] | None] = ("language_modeling",)
     prepared_prefixes: ClassVar[tuple[str, ...]] = ("base.",)
     measured: ClassVar[tuple[str, ...]] = ("datastore/mib", "retrieval/recall")
-    retrieved_splits: ClassVar[tuple[Split, ...]] = ("val",)
+    """Besides the throughput, which every model has."""
+    retrieved_splits: ClassVar[tuple[Split, ...]] = ("val", "test")
 
     def __init__(self, model: Any, task: Any) -> None:
         super().__init__()
@@ -47,7 +57,9 @@ class RetrievalLanguageModel(nn.Module):
         self._key_layer, self._plan = model.key_layer, index_plan(model, task)
         self._external = task.train_tokens * (base_width(model.base) + 1)
         self._store: Datastore | None = None
-        self._retrieved: dict[str, RetrievedSplit] = {}
+        self._retrieved: dict[Split, RetrievedSplit] = {}
+        self._data: CorpusData | None = None
+        self._task = task
 
     @property
     def blocks(self) -> nn.Module:
@@ -79,6 +91,7 @@ class RetrievalLanguageModel(nn.Module):
         if self._store.keys.numel() + self._store.size != self._external:
             raise ValueError(f"{folders['datastore']} is not the datastore of this model: it has {self._store.size:,} entries")
         self._searcher = Searcher(self._store, self._plan, device, folders.get("index"))
+        self._data = CorpusData(data)
         self._retrieved = {
             split: RetrievedSplit.open(folders[f"neighbors-{split}"], self._store)
             for split in self.retrieved_splits
@@ -86,16 +99,24 @@ class RetrievalLanguageModel(nn.Module):
         }
 
     def final_metrics(self) -> dict[str, float]:
-        """The size of the datastore, and of an approximate search the recall on a sample of validation positions."""
+        """The size of the datastore, of an approximate search the recall on a sample of validation positions, and the speed.
+
+        ``throughput/inference_tokens_per_s`` is that of the first 1,024 targets of the test text, or all, in its sliding windows:
+        the base, the search and the mixture, with nothing that was found before. Positions that are context alone count too.
+
+        Raises:
+            RuntimeError: these predictions are not those that were made from what was found before.
+        """
         store = self._attached()
         retrieved = self._retrieved.get("val")
         recall = None if retrieved is None else retrieved.recall_at(self.n_neighbors)
-        return {"datastore/mib": store.mib} | ({} if recall is None else {"retrieval/recall": recall})
+        speed = {} if "test" not in self._retrieved else {INFERENCE: self._live_speed()}
+        return {"datastore/mib": store.mib} | ({} if recall is None else {"retrieval/recall": recall}) | speed
 
     def base_target_log_probabilities(self, batch: TokenBatch) -> Tensor:
         """(B, S), nats: those that the base alone gives."""
         with torch.no_grad():
-            if batch.split in self._retrieved:
+            if self._is_known(batch):
                 known = self._retrieved[batch.split].statistics.target_log_probability
                 return known[batch.positions.cpu()].to(batch.positions.device)
             return target_log_probabilities(self.base, batch)
@@ -119,7 +140,7 @@ class RetrievalLanguageModel(nn.Module):
     def _parts(self, batch: TokenBatch, k: int, at_once: int) -> Iterator[tuple[Tensor, Neighbors]]:
         """At least one piece."""
         targets = torch.split(batch.targets[batch.scored], at_once)
-        found = self._known(batch, k, at_once) if batch.split in self._retrieved else self._looked_up(batch, k, at_once)
+        found = self._known(batch, k, at_once) if self._is_known(batch) else self._looked_up(batch, k, at_once)
         yield from zip(targets, found, strict=True)
 
     def _known(self, batch: TokenBatch, k: int, at_once: int) -> Iterator[Neighbors]:
@@ -127,17 +148,68 @@ class RetrievalLanguageModel(nn.Module):
         for positions in torch.split(batch.positions[batch.scored], at_once):
             yield retrieved.read(positions, k)
 
+    def _is_known(self, batch: TokenBatch) -> bool:
+        """Whether it is of a text whose neighbours were found before."""
+        if self._data is None or batch.split not in self._retrieved:
+            return False
+        tokens, _ = self._data.tensors(batch.split, batch.ids.device)
+        inside = int(batch.positions.max()) < self._data.count(batch.split)
+        return (
+            inside and torch.equal(tokens[batch.positions], batch.ids) and torch.equal(tokens[batch.positions + 1], batch.targets)
+        )
+
     def _looked_up(self, batch: TokenBatch, k: int, at_once: int) -> Iterator[Neighbors]:
-        store = self._attached()
+        store, start = self._attached(), 0
+        statistics, keys = self._read_by_base(batch)
+        for queries in torch.split(keys, at_once):
+            with torch.no_grad():  # not over the yield, behind which others go on
+                distances, indices = self._searcher.nearest(queries, kept_neighbors(k, store.size))
+                found = distances[:, :k], store.tokens(indices[:, :k])
+            yield Neighbors.of(*found, statistics.at(slice(start, start + len(queries))))
+            start += len(queries)
+
+    @torch.no_grad()
+    def _read_by_base(self, batch: TokenBatch) -> tuple[TokenStatistics, Tensor]:
+        """Of the P scored positions what the base says, and their keys (P, Dk)."""
+        states, keys = encode(self.base, batch.ids, self._key_layer)
+        scored = batch.scored
+        return token_statistics(cast(TokenModule, self.base), states[scored], batch.targets[scored]), keys[scored]
+
+    def _live_speed(self) -> float:
+        """Positions a second; see :meth:`final_metrics`."""
+        batches = list(self._live_batches())
+        expected = self._mean_nats(batches)
+        self._searcher.make_ready()
+        with self._without_stages():
+            started = time.perf_counter()
+            live = self._mean_nats(batches)
+            seconds = time.perf_counter() - started
+        if not abs(live - expected) <= _LIVE_NATS * max(1.0, abs(expected)):
+            problem = f"neighbours found before give {expected:.4f} nats a target of the test text, those found now {live:.4f}"
+            raise RuntimeError(f"{problem}: remove the folders neighbors-… of the sweep's artifacts, and they will be made again")
+        return sum(batch.ids.numel() for batch in batches) / seconds
+
+    def _live_batches(self) -> Iterator[TokenBatch]:
+        assert self._data is not None
+        device, scored = next(self.base.parameters()).device, 0
+        for batch in windows(self._data, "test", self._task.input_seq_len, self._task.stride, device, _LIVE_WINDOWS):
+            yield batch
+            scored += int(batch.scored.sum())
+            if scored >= _LIVE_TARGETS:
+                return
+
+    def _mean_nats(self, batches: Sequence[TokenBatch]) -> float:
         with torch.no_grad():
-            states, keys = encode(self.base, batch.ids, self._key_layer)
-            statistics = token_statistics(cast(TokenModule, self.base), states[batch.scored], batch.targets[batch.scored])
-            kept, start = kept_neighbors(k, store.size), 0
-            for queries in torch.split(keys[batch.scored], at_once):
-                distances, indices = self._searcher.nearest(queries, kept)
-                of_base = statistics.at(slice(start, start + len(queries)))
-                yield Neighbors.of(distances[:, :k], store.tokens(indices[:, :k]), of_base)
-                start += len(queries)
+            nats = [-target_log_probabilities(self, batch)[batch.scored].double() for batch in batches]
+        return torch.cat(nats).mean().item()
+
+    @contextmanager
+    def _without_stages(self) -> Iterator[None]:
+        known, self._retrieved = self._retrieved, {}
+        try:
+            yield
+        finally:
+            self._retrieved = known
 
     def _attached(self) -> Datastore:
         if self._store is None:

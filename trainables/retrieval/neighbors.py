@@ -22,7 +22,7 @@ from trainables.tasks._language.corpus_data import CorpusData, windows
 Excluded = Literal["nothing", "itself", "document"]
 """What a position of the training text does not find: nothing is left out, its own entry, or the entries of its document."""
 
-KEPT = (1, 4, 16, 64, 256, 1024, 4096)
+KEPT = (16, 64, 1024, 4096)
 _SAMPLE = 256
 """Positions whose approximate neighbours are compared with the exact ones."""
 _WINDOWS_AT_ONCE = 32
@@ -49,9 +49,9 @@ class Neighbors:
 
 
 def kept_neighbors(k: int, size: int) -> int:
-    """How many neighbours are looked for where k are wanted: the next of 1, 4, 16, …, 4096, at most the ``size`` of the store.
+    """How many neighbours are looked for where k are wanted: the next of 16, 64, 1024, 4096, at most the ``size`` of the store.
 
-    So runs with another k share a stage, and an approximate search finds the same for the smaller k.
+    So most runs with another k share a stage, and an approximate search finds the same for the smaller k.
     """
     return min(next((kept for kept in KEPT if kept >= k), k), size)
 

@@ -84,8 +84,8 @@ def inspect_datastore(model: Any, task: Configuration) -> None:
     """Whether the folder that ``model.datastore`` names, if any, is the store that the model would make.
 
     Raises:
-        ConfigurationError: it is no datastore, it was built by another base or from other data, or it has fewer entries than are
-            read.
+        ConfigurationError: it is no datastore, it was built by another base or from other data, or its files are not what its
+            manifest says.
     """
     if model.datastore is None:
         return
@@ -98,13 +98,22 @@ def inspect_datastore(model: Any, task: Configuration) -> None:
     except ValueError as error:
         raise ConfigurationError([("datastore", str(error))]) from error
     wanted = datastore_values(model, registry.tasks()[TASK], task)
-    if problem := _difference(found, wanted, store, model.n_neighbors):
+    if problem := _difference(found, wanted) or _damage(store, task, base_width(model.base)):
         raise ConfigurationError([("datastore", f"{folder.name} {problem}")])
 
 
-def _difference(found: Any, wanted: dict[str, Any], store: Datastore, k: int) -> str | None:
-    if store.size < k:
-        return f"has {store.size:,} entries, fewer than n_neighbors ({k:,}): lower n_neighbors, or take a larger datastore"
+def _damage(store: Datastore, task: Any, width: int) -> str | None:
+    """What its files hold against what its manifest says."""
+    cure = "it was changed since it was made: take another, or set datastore: null"
+    if store.keys.shape != (task.train_tokens, width):
+        size, found = store.keys.shape
+        return f"has {size:,} keys of {found:,} numbers, not {task.train_tokens:,} of {width:,}: {cure}"
+    if store.values.min() < 0 or store.values.max() >= task.vocab_size:
+        return f"holds values that are no tokens of this task, whose vocab_size is {task.vocab_size:,}: {cure}"
+    return None
+
+
+def _difference(found: Any, wanted: dict[str, Any]) -> str | None:
     if not isinstance(found, dict) or set(found) != set(wanted):
         return "is no datastore of this version: set datastore: null, and it will be made"
     causes = {
@@ -112,7 +121,9 @@ def _difference(found: Any, wanted: dict[str, Any], store: Datastore, k: int) ->
         "key_layer": f"holds other keys: set key_layer: {found.get('key_layer')}, or datastore: null",
     }
     other = "was built from other data, or in other windows: give the task that its manifest.json shows, or set datastore: null"
-    return next((causes.get(name, other) for name in wanted if found[name] != wanted[name]), None)
+    # The data first: with them a base differs too.
+    names = sorted(wanted, key=lambda name: name not in ("task", "data"))
+    return next((causes.get(name, other) for name in names if found[name] != wanted[name]), None)
 
 
 def _index_stage(store: Stage, plan: IndexPlan) -> Stage:

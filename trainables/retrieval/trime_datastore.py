@@ -10,6 +10,7 @@ from torch import Tensor
 from trainables.language import TokenBatch
 from trainables.memory.arithmetic import MIB
 from trainables.retrieval.mixing import knn_target_probability, neighbor_weights
+from trainables.retrieval.search import smallest
 
 _PRODUCTS_AT_ONCE = 2**23
 """Inner products that exist at the same time: memory only."""
@@ -62,9 +63,9 @@ class OwnDatastore:
         return torch.cat([self._block(query, target, own, n_neighbors, temperature) for query, target, own in blocks])
 
     def _block(self, queries: Tensor, targets: Tensor, exclude: Tensor, n_neighbors: int, temperature: float) -> Tensor:
-        products = queries @ self.keys.mT
+        distances = (queries @ self.keys.mT).neg_()
         own = (exclude >= 0).nonzero().squeeze(1)
-        products[own, exclude[own]] = -torch.inf
-        largest, places = products.topk(min(n_neighbors, len(self.keys)))
-        weights = neighbor_weights(-largest.to(torch.promote_types(largest.dtype, torch.float32)), temperature)
+        distances[own, exclude[own]] = torch.inf
+        nearest, places = smallest(distances, n_neighbors)
+        weights = neighbor_weights(nearest.to(torch.promote_types(nearest.dtype, torch.float32)), temperature)
         return knn_target_probability(weights, self.tokens[places], targets)

@@ -80,7 +80,7 @@ class LanguageModelingTask(Task):
     def __init__(self, configuration: LanguageModelingConfiguration, folder: Path, device: torch.device) -> None:
         super().__init__(configuration, folder, device)
         self.data = CorpusData(folder)
-        self._reads_stretches = False
+        self._reads_stretches = self._looks_up = False
         self._order_examples: Callable[[Tensor, int], Tensor] | None = None
         self._examples = self._examples_of("train")
         self._base_nats: dict[Split, float] = {}
@@ -131,6 +131,7 @@ class LanguageModelingTask(Task):
         """Gives stretches to a class with ``reads_stretches``, the split ``fit`` to train on to one with ``fits_on_validation``,
         and asks one with ``batching = "bm25"`` for the order of examples."""
         self._reads_stretches = getattr(module, "reads_stretches", False)
+        self._looks_up = "val" in getattr(module, "retrieved_splits", ())
         self._examples = self._examples_of("fit" if getattr(module, "fits_on_validation", False) else "train")
         chosen = getattr(module, "batching", None) == "bm25"
         self._order_examples = module.order_examples if chosen else None  # type: ignore[assignment]
@@ -145,8 +146,14 @@ class LanguageModelingTask(Task):
         return self.configuration.example_tokens
 
     @property
-    def tokens_per_evaluation(self) -> int:
-        """Positions of the windows or stretches of ``val``, those that are context alone included."""
+    def tokens_per_evaluation(self) -> int | None:
+        """Positions of the windows or stretches of ``val``, those that are context alone included.
+
+        None where a module has read them before (``retrieved_splits``), so that its evaluation is faster than the module: such a
+        one measures itself.
+        """
+        if self._looks_up:
+            return None
         count, length, stride = self.data.count("val"), self.configuration.input_seq_len, self.configuration.stride
         overlapping = 0 if self._reads_stretches else -(-max(0, count - length) // stride)
         return count + overlapping * (length - stride)
