@@ -154,9 +154,10 @@ class RetrievalLanguageModel(nn.Module):
             return False
         tokens, _ = self._data.tensors(batch.split, batch.ids.device)
         inside = int(batch.positions.max()) < self._data.count(batch.split)
-        return (
-            inside and torch.equal(tokens[batch.positions], batch.ids) and torch.equal(tokens[batch.positions + 1], batch.targets)
-        )
+        if not inside:
+            return False
+        same_ids = torch.equal(tokens[batch.positions].long(), batch.ids)
+        return same_ids and torch.equal(tokens[batch.positions + 1].long(), batch.targets)
 
     def _looked_up(self, batch: TokenBatch, k: int, at_once: int) -> Iterator[Neighbors]:
         store, start = self._attached(), 0
