@@ -70,14 +70,16 @@ def _inspect_models(specification: SweepSpecification, diagnostics: Diagnostics,
 
 def inspected_pairs(space: StudySpace) -> Iterator[tuple[Configuration, Configuration]]:
     """Configurations of model and task: all combinations of the model's files and nested models, where they are few, each
-    with the lower ends of everything else (where no trial can have that, the middle or the upper ones)."""
+    with the lower ends of everything else (where no trial can have that, the middle or the upper ones; where it can have none,
+    the lower ones all the same, so that it is told why)."""
     wanted = {name: read for name, read in space.fields.items() if "." not in name and _lies_outside(read.hyperparameter)}
     chosen = {part.dimension.name: part.dimension for read in wanted.values() for part in searched_parts(read.value)}
     looked_at = {name: _looked_at(dimension) for name, dimension in chosen.items()}
     if math.prod(map(len, looked_at.values())) > _MOST_TOGETHER:
         looked_at = {name: indices[:1] for name, indices in looked_at.items()}
     for drawn in value_products(looked_at, chosen):
-        found = (_pair(space, {**_at_part(space, halves), **drawn}) for halves in range(3))
+        tried = [(halves, True) for halves in range(3)] + [(0, False)]
+        found = (_pair(space, {**_at_part(space, halves), **drawn}, strictly) for halves, strictly in tried)
         yield from itertools.islice((pair for pair in found if pair is not None), 1)
 
 
@@ -91,11 +93,11 @@ def _at_part(space: StudySpace, halves: int) -> dict[str, Any]:
     return {name: value_at(d, halves * (d.lattice_size - 1) // 2) for name, d in dimensions.items()}
 
 
-def _pair(space: StudySpace, drawn: Mapping[str, Any]) -> tuple[Configuration, Configuration] | None:
-    """None where no trial can have these values."""
+def _pair(space: StudySpace, drawn: Mapping[str, Any], strictly: bool) -> tuple[Configuration, Configuration] | None:
+    """None where no trial can have these values; of hard constraints it is only ``strictly`` that they must hold."""
     assignment = Assignment(space.fields, drawn)
     try:
-        if not bool(space.meets_constraints(assignment)):
+        if strictly and not bool(space.meets_constraints(assignment)):
             return None
         resolved = space.resolve(drawn)
         model = space.architecture.configuration.from_values(resolved.model)

@@ -74,3 +74,10 @@ def test_a_file_that_is_gone_since_is_no_mistake_of_the_space(seen: Seen, tmp_pa
     assert len(found(specified)) == 1
     (tmp_path / "bad.txt").unlink()
     assert found(specified) == []
+
+
+def test_where_no_trial_can_have_anything_the_lower_ends_are_looked_at_all_the_same(seen: Seen, tmp_path: Path) -> None:
+    require = 'constraints: {require: ["k >= 40"]}\n'
+    (diagnostic,) = found(specification(tmp_path, "{k: {int: [2, 6]}}", require))
+    assert diagnostic.message == "no structure of `around` meets its rules"
+    assert [k for _, k, *_ in seen] == [2], "so that what makes it impossible can be told"

@@ -71,3 +71,16 @@ def test_its_name_does_not_decide_what_is_shared(folder: Path) -> None:
         model = knn_lm.configuration.from_values({**_model(folder), "base": base})
         values.append([stage.values for stage in stages_of(knn_lm, model, task_type, task)])
     assert values[0] == values[1]
+
+
+def test_what_does_not_fit_is_told_exactly_before_anything_starts(folder: Path) -> None:
+    task_type, knn_lm = tasks()["language_modeling"], architectures()["knn_lm"]
+    model = knn_lm.configuration.from_values(_model(folder))
+    knn_lm.inspect(model, task_type.configuration_type.from_values(TASK))
+    for changed, told in (
+        ({"vocab_size": 300}, "the tokenizer has 300 tokens and the model 257: use the tokenizer of the model"),
+        ({"input_seq_len": 64}, "the model has 32 positions and task.input_seq_len is 64: set it to at most 32"),
+    ):
+        with pytest.raises(ConfigurationError) as refusal:
+            knn_lm.inspect(model, task_type.configuration_type.from_values({**TASK, **changed}))
+        assert refusal.value.problems == [("base.backbone", told)]

@@ -17,7 +17,7 @@ from trainables.counts import ParameterCounts
 from trainables.language import Split, TokenBatch, head_log_probabilities
 from trainables.layers.neighbor_mixture import NeighborMixture
 from trainables.layers.segment_model import SegmentModel, segment_activations
-from trainables.retrieval.base import base_counts, base_pair_rules, base_width
+from trainables.retrieval.base import base_counts, base_pair_rules, base_width, inspect_base
 from trainables.retrieval.configuration import RetrievalConfiguration
 from trainables.retrieval.datastore import Datastore
 from trainables.retrieval.neighbors import Excluded, RetrievedSplit
@@ -127,6 +127,7 @@ class Spalm(SegmentModel):
 
     @staticmethod
     def inspect(model: Any, task: Any) -> None:
+        inspect_base(model, task)
         inspect_datastore(model, task)
 
     @staticmethod

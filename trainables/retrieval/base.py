@@ -161,6 +161,20 @@ base_pair_rules: tuple[Rule, ...] = (
 """Of every architecture around a base."""
 
 
+def inspect_base(model: Any, task: Any) -> None:
+    """Says exactly what keeps a pretrained base from the task, where :data:`base_pair_rules` say that something does.
+
+    Raises:
+        ConfigurationError: its vocabulary or its positions are not the task's.
+    """
+    from trainables.pretrained.tokenizer import tokenizer_problem
+
+    config = model.base.get("config")
+    problem = None if config is None else tokenizer_problem(config, task.vocab_size, task.input_seq_len)
+    if problem is not None:
+        raise ConfigurationError([("base.backbone", problem)])
+
+
 def build_base(base: Mapping[str, Any], task: Any) -> nn.Module:
     """The untrained module, which has ``hidden_states``, ``output_head``, ``blocks`` and ``embedding``."""
     specification = BaseSpecification.of(base)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from trainables.configuration import Configuration
 from trainables.counts import ParameterCounts
 from trainables.language import Split, TokenBatch, target_log_probabilities
-from trainables.retrieval.base import base_activation_elements, base_counts, base_width, build_base, load_base
+from trainables.retrieval.base import base_activation_elements, base_counts, base_width, build_base, inspect_base, load_base
 from trainables.retrieval.datastore import Datastore
 from trainables.retrieval.index import Searcher
 from trainables.retrieval.keys import encode
@@ -223,6 +223,7 @@ class RetrievalLanguageModel(nn.Module):
 
     @staticmethod
     def inspect(model: Any, task: Any) -> None:
+        inspect_base(model, task)
         inspect_datastore(model, task)
 
     @staticmethod
