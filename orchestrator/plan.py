@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from orchestrator.ray_executor.resources import Allocation, allocate
 from orchestrator.space.specification import SweepSpecification
 from orchestrator.space.structures import find_feasible, value_at
 from orchestrator.space.study_space import StudySpace
+from orchestrator.sweep.stages import shared_stages
 from trainables.configuration import Configuration, ConfigurationError
 from trainables.counts import ParameterCounts
 from trainables.memory import estimated_mib
@@ -57,6 +59,8 @@ class Plan:
     entries: dict[str, EntryPlan]
     keep: str
     """Which checkpoint of a run is kept when it has ended."""
+    shared: tuple[str, ...] = ()
+    """The titles of what is made once before the runs, in order; what is there already is not told apart."""
 
     @property
     def slot_hours(self) -> float | None:
@@ -89,7 +93,8 @@ def make_plan(specification: SweepSpecification) -> Plan:
     entries = {entry.name: _plan_entry(entry.cells, speed) for entry in specification.entries}
     studies = len(specification.spaces) if specification.search.per == "entry" else 1
     allocation = allocate(specification.resources, here)
-    return Plan(studies, _runs(specification), allocation, entries, specification.checkpoints.keep)
+    shared = tuple(one.stage.title for one in shared_stages(specification))
+    return Plan(studies, _runs(specification), allocation, entries, specification.checkpoints.keep, shared)
 
 
 def _runs(specification: SweepSpecification) -> int | None:
@@ -117,7 +122,7 @@ def _plan_entry(cells: tuple[StudySpace, ...], speed: float) -> EntryPlan:
             counts = cell.architecture.count(model, task)
             memory.append(_predicted(cell, model, task, training, counts))
             seconds.append(_seconds(cell, task, training, counts, speed))
-            size = max(size, int(counts.total) * _BYTES * _STATE_COPIES)
+            size = max(size, int(counts.trainable) * _BYTES * _STATE_COPIES)
     known = [value for value in seconds if value is not None]
     rough = float(np.mean(known)) if len(known) == len(seconds) else None
     return EntryPlan((min(memory), max(memory)), rough, size)
@@ -136,7 +141,7 @@ def _typed(space: StudySpace, structure: Mapping[str, Any]) -> tuple[Configurati
 
 
 def _predicted(space: StudySpace, model: Any, task: Any, training: TrainingConfiguration, counts: ParameterCounts) -> float:
-    activations = space.architecture.activation_elements(model, task)
+    activations = space.architecture.activation_elements(model, task) * space.task_type.windows_per_example(task)
     return float(estimated_mib(counts, activations, training.batch_size, training=training.epochs > 0))
 
 
@@ -188,6 +193,10 @@ def render_plan(specification: SweepSpecification, checks: Mapping[str, EntryChe
             f"  {name}: {about}{check.feasible:,} of {check.structures:,} structures feasible, "
             f"predicted {low:.0f} to {high:.0f} MiB{took}"
         )
+    if plan.shared:
+        counted = Counter(plan.shared)
+        told = [title if count == 1 else f"{title} ({count} times)" for title, count in counted.items()]
+        lines.append(f"made once, before the runs: {', '.join(told)}")
     if plan.slot_hours is not None:
         lines.append(f"time: roughly {_duration(plan.slot_hours * 3600)} of one slot at the most, without early stopping")
     lines.append(f"checkpoints: {_checkpoints(plan)} (keep: {plan.keep})")
