@@ -1,4 +1,4 @@
-"""Makes the stages that runs share, one after another, each in a process of its own with the resources of a run."""
+"""Makes the stages that runs share, one after another, each in a process of its own with ``shared_cpus`` and ``shared_gpus``."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def _make_remotely(shared: SharedStage, artifacts: Path, elsewhere: Sequence[Pat
     import ray
 
     remote = ray.remote(_make_with_threads).options(
-        num_cpus=allocation.cpus, num_gpus=allocation.gpus, max_retries=_ATTEMPTS_AFTER_DEATH
+        num_cpus=allocation.shared_cpus, num_gpus=allocation.shared_gpus, max_retries=_ATTEMPTS_AFTER_DEATH
     )
-    waiting = remote.remote(_request(shared), artifacts.resolve(), [root.resolve() for root in elsewhere], allocation.cpus)
+    waiting = remote.remote(_request(shared), artifacts.resolve(), [root.resolve() for root in elsewhere], allocation.shared_cpus)
     interruption = Interruption()
     with interruption.watched():
         while not ray.wait([waiting], timeout=_SECONDS_BETWEEN_LOOKS)[0]:

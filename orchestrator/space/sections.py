@@ -55,6 +55,10 @@ class ResourcesConfiguration(Configuration):
     cpu: float = hyperparameter(1.0, "CPU cores of a run", above=0)
     gpu: float | Literal["auto"] = hyperparameter("auto", "GPUs of a run; auto: one where the cluster has any")
     concurrency: int | Literal["auto"] = hyperparameter("auto", "runs at once; auto: as many as the cluster holds", minimum=1)
+    shared_cpu: float | None = hyperparameter(
+        None, "CPU cores of a process that makes what runs share, such as a base model; null: as a run", above=0
+    )
+    shared_gpu: float | None = hyperparameter(None, "GPUs of such a process; null: as a run", minimum=0)
     fusion: bool | Literal["auto"] = hyperparameter("auto", "train runs that differ in lr or seed in one process")
     stall_timeout: float = hyperparameter(600.0, "seconds of silence after which a worker counts as died", above=0)
 
