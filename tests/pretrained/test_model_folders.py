@@ -134,9 +134,19 @@ def test_weights_without_some_of_the_tensors_are_refused(folder: Path) -> None:
     assert "lack 1 tensors of the model, such as transformer.h.1.mlp.c_fc.weight" in refused_while_loading(folder)
 
 
-def test_weights_of_other_shapes_are_refused(folder: Path) -> None:
-    change(folder, n_embd=64)
-    assert "do not fit its config.json" in refused_while_loading(folder)
+def test_weights_of_other_shapes_do_not_get_into_a_module(folder: Path) -> None:
+    module = PretrainedLanguageModel({**read_config(folder), "n_embd": 64})
+    with pytest.raises(ValueError, match=r"do not fit its config\.json"):
+        load_pretrained(module, folder)
+
+
+@pytest.mark.parametrize("model_type", ["gpt2", "llama", "qwen2", "gpt_neox"])
+def test_weights_of_another_model_are_refused_before_they_are_read(tmp_path: Path, model_type: str) -> None:
+    folder, other = (save_tiny_model(tmp_path / name, model_type, rows) for name, rows in (("a", 97), ("b", 53)))
+    assert read_config(folder)["vocab_size"] == 97
+    (folder / "model.safetensors").write_bytes((other / "model.safetensors").read_bytes())
+    with pytest.raises(ValueError, match=r"is 53×32, and by config\.json 97×32: the weights are another model's"):
+        read_config(folder)
 
 
 def test_a_model_that_looks_at_later_tokens_is_refused(tmp_path: Path) -> None:

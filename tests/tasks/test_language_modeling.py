@@ -182,6 +182,10 @@ def test_a_module_that_stores_is_shown_the_task_before_each_evaluation(task: Lan
     task.evaluate(module, 4)
     module.seen.clear()
     task.evaluate_finally(module, 4)
+    assert module.shown == (1000, 1000), "nothing was trained between the two"
+    next(task.train_batches(2, torch.arange(task.examples_per_epoch)))
+    module.seen.clear()
+    task.evaluate_finally(module, 4)
     assert module.shown == (1000, 1000, 1000, 1000)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from trainables.pretrained.config import CONFIG_FILE, described_model
 from trainables.pretrained.keys import key_source
 from trainables.pretrained.model import model_on_meta
-from trainables.pretrained.weights import weight_files
+from trainables.pretrained.weights import require_shapes, weight_files
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -21,9 +21,11 @@ def read_config(folder: Path) -> dict[str, Any]:
     config = described_model(folder)
     weight_files(folder)
     try:
-        key_source(model_on_meta(config), "last_ffn_input")
+        model = model_on_meta(config)
+        key_source(model, "last_ffn_input")
     except ValueError as error:
         raise ValueError(f"{folder / CONFIG_FILE}: {error}") from error
+    require_shapes(model, folder)
     return config
 
 

@@ -38,6 +38,32 @@ def weight_files(folder: Path) -> list[Path]:
     return files + shards
 
 
+def require_shapes(module: PretrainedLanguageModel, folder: Path) -> None:
+    """Compares the shapes in the weight files with those of ``module``, as far as both have tensors of one name.
+
+    Only the heads of the files are read, so that a folder whose weights are another model's is known before anything starts.
+
+    Raises:
+        ValueError: a tensor has another shape.
+    """
+    wanted = {name: list(tensor.shape) for name, tensor in module.model.state_dict().items()}
+    prefix = f"{module.model.base_model_prefix}."
+    for file in weight_files(folder):
+        for name, shape in _shapes(file).items():
+            known = wanted.get(name, wanted.get(prefix + name))
+            if known is not None and known != shape:
+                sizes = f"{'×'.join(map(str, shape))}, and by config.json {'×'.join(map(str, known))}"
+                raise ValueError(f"{file}: {name} is {sizes}: the weights are another model's, copy both from one model")
+
+
+def _shapes(file: Path) -> dict[str, list[int]]:
+    if file.suffix != ".safetensors":
+        return {}
+    safetensors = importlib.import_module("safetensors")
+    with safetensors.safe_open(file, framework="pt") as opened:
+        return {name: list(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118 - it is no mapping
+
+
 def load_pretrained(module: PretrainedLanguageModel, folder: Path) -> None:
     """Copies the weights of a model folder into ``module``, in float32, and holds the module to the model's own logits.
 

@@ -84,6 +84,7 @@ class LanguageModelingTask(Task):
         self._order_examples: Callable[[Tensor, int], Tensor] | None = None
         self._examples = self._examples_of("train")
         self._base_nats: dict[Split, float] = {}
+        self._has_stored = False
 
     @classmethod
     def measures(cls, metric: str, architecture: Architecture) -> bool:
@@ -160,6 +161,7 @@ class LanguageModelingTask(Task):
 
     def train_batches(self, batch_size: int, order: Tensor) -> Iterator[TokenBatch]:
         """``batch_size`` examples: (B, S) for modules that read stretches, else the same text as (B * segments, T)."""
+        self._has_stored = False
         chosen = order if self._order_examples is None else self._order_examples(order, batch_size)
         for batch in self._examples.batches(chosen, batch_size):
             yield batch if self._reads_stretches else as_windows(batch, self.configuration.input_seq_len)
@@ -184,7 +186,8 @@ class LanguageModelingTask(Task):
     def evaluate_finally(self, module: nn.Module, batch_size: int) -> dict[str, float]:
         """The same of ``test``, the perplexity of a word, what parts of the module saw during a pass over ``val``, and what the
         module tells of itself."""
-        self._let_store(module)
+        if not self._has_stored:  # else it has, at the end of the same epoch
+            self._let_store(module)
         metrics = self._measure(module, "test", batch_size)
         words = max(1, self.data.meta["words"]["test"])
         metrics["test/word_perplexity"] = perplexity(metrics["test/loss"] * self.data.count("test"), words)
@@ -209,6 +212,7 @@ class LanguageModelingTask(Task):
     def _let_store(self, module: nn.Module) -> None:
         if isinstance(module, StoringModule):
             module.before_evaluation(self)
+        self._has_stored = True
 
     def _look_over(self, module: nn.Module, batch_size: int) -> None:
         for batch in self._batches("val", batch_size):

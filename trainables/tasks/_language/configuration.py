@@ -11,6 +11,9 @@ from trainables.language import Split
 GENERATED = ("facts", "stdlib")
 """Corpora that need no file."""
 
+_MOST_FACTS = 10_000_000
+"""Tokens of facts: they are made anew whenever a search space is checked, a second a million."""
+
 BYTES = "bytes"
 """The tokeniser that needs no file."""
 
@@ -51,6 +54,10 @@ class LanguageModelingConfiguration(Configuration):
     seed: int = hyperparameter(0, "seed of the facts, and of the division of a corpus that has no splits", minimum=0)
 
     rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            lambda task: (task.corpus != "facts") | (task.train_tokens <= _MOST_FACTS),
+            f"the corpus facts is for tests of at most {_MOST_FACTS:,} train_tokens: lower them, or name a corpus",
+        ),
         Rule(
             lambda task: task.eval_stride is None or task.eval_stride <= task.input_seq_len,
             "eval_stride must be at most input_seq_len, or targets between two windows would be left out: lower eval_stride",
