@@ -8,8 +8,8 @@ import torch
 from trainables.configuration import ConfigurationError
 from trainables.counts import measure_counts
 from trainables.registry import architectures
-from trainables.retrieval.adapter import Adapter, adapted_log_probability
-from trainables.retrieval.adapter_features import adapter_features
+from trainables.retrieval.heads.adapter import Adapter, adapted_log_probability
+from trainables.retrieval.heads.adapter_features import adapter_features
 
 ADAPTER, KNN_LM = architectures()["knn_adapter"], architectures()["knn_lm"]
 TASK = SimpleNamespace(vocab_size=257, input_seq_len=32, train_tokens=5000)

@@ -11,9 +11,9 @@ from torch.nn import functional
 from trime_text import FIELDS, TRIME, VARIANTS, VOCABULARY, WINDOW, before, build, by_hand, ready, text
 
 from trainables.language import LanguageModule, OwnLoss, StoringModule, head_log_probabilities
-from trainables.retrieval.trime_masses import joint_log_probabilities, memory_masses, vocabulary_masses
-from trainables.retrieval.trime_readable import earlier, in_batch
-from trainables.retrieval.trime_windows import Windows
+from trainables.retrieval.trime.masses import joint_log_probabilities, memory_masses, vocabulary_masses
+from trainables.retrieval.trime.readable import earlier, in_batch
+from trainables.retrieval.trime.windows import Windows
 from trainables.stages import StagedModule
 
 

@@ -33,7 +33,7 @@ from trainables.configuration import ConfigurationError
 from trainables.counts import measure_counts
 from trainables.language import TokenBatch
 from trainables.registry import architectures
-from trainables.retrieval.trime_datastore import OwnDatastore
+from trainables.retrieval.trime.datastore import OwnDatastore
 from trainables.training.request import RunRequest
 from trainables.training.session import TrainingSession
 

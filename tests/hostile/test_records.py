@@ -64,6 +64,13 @@ EVENTS: list[dict[str, Any]] = [
     {"kind": "exhausted", "study": "gpt"},
     {"kind": "resume", "trials": None, "version": "0.1.0"},
     {"kind": "edit", "space": "", "trials": None, "kept": {"gpt-0000": HOME}},
+    {
+        "kind": "prepared",
+        "stage": "base-0123456789abcdef",
+        "title": "base model gpt",
+        "metrics": {"time/total_s": 1.5},
+        "bytes": 9,
+    },
     {"kind": "end", "interrupted": False},
 ]
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from trainables.retrieval.adapter import Adapter, FeatureScale, adapted_log_probability, adapter_buffers, adapter_parameters
-from trainables.retrieval.adapter_features import adapter_features, group_values
+from trainables.retrieval.heads.adapter import Adapter, FeatureScale, adapted_log_probability, adapter_buffers, adapter_parameters
+from trainables.retrieval.heads.adapter_features import adapter_features, group_values
 from trainables.retrieval.mixing import interpolate, knn_target_probability, neighbor_weights
 
 

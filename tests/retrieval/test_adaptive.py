@@ -9,15 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainables.retrieval.adaptive import (
-    BucketWeights,
-    DistanceWeight,
-    ExponentialWeight,
-    FixedWeight,
-    distance_weight_buffers,
-    make_distance_weight,
-)
-from trainables.retrieval.adaptive_fit import (
+from trainables.retrieval.heads.distance_fit import (
     WEIGHTS,
     FitPoints,
     bucket_edges,
@@ -27,7 +19,15 @@ from trainables.retrieval.adaptive_fit import (
     fit_exponential,
     fit_fixed,
 )
-from trainables.retrieval.adaptive_observation import ObservedWeight
+from trainables.retrieval.heads.distance_weight import (
+    BucketWeights,
+    DistanceWeight,
+    ExponentialWeight,
+    FixedWeight,
+    distance_weight_buffers,
+    make_distance_weight,
+)
+from trainables.retrieval.heads.observed_weight import ObservedWeight
 from trainables.retrieval.mixing import interpolate
 
 

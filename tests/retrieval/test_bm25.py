@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainables.registry import architectures
-from trainables.retrieval.bm25 import NEAREST, NONE, bm25_stage, cut_examples, nearest_examples, read_nearest, walk
+from trainables.retrieval.trime.bm25 import NEAREST, NONE, bm25_stage, cut_examples, nearest_examples, read_nearest, walk
 from trainables.stages import StageContext, make_stage
 from trainables.tasks._language.corpus_data import META, CorpusData, TrainingExamples, write_split
 

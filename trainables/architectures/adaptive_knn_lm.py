@@ -14,11 +14,11 @@ from trainables.architecture import register_architecture
 from trainables.configuration import Rule, hyperparameter
 from trainables.counts import ParameterCounts
 from trainables.language import Split, TokenBatch
-from trainables.retrieval.adaptive import FITTED, AdaptiveMode, distance_weight_buffers, make_distance_weight
-from trainables.retrieval.adaptive_batches import fit_batches
-from trainables.retrieval.adaptive_fit import FitPoints
-from trainables.retrieval.adaptive_observation import OBSERVED, ObservedWeight
 from trainables.retrieval.configuration import RetrievalConfiguration, retrieval_pair_rules
+from trainables.retrieval.heads.distance_fit import FitPoints
+from trainables.retrieval.heads.distance_weight import FITTED, AdaptiveMode, distance_weight_buffers, make_distance_weight
+from trainables.retrieval.heads.fitted_text import fit_batches
+from trainables.retrieval.heads.observed_weight import OBSERVED, ObservedWeight
 from trainables.retrieval.mixing import interpolate, knn_target_probability, neighbor_weights
 from trainables.retrieval.model import RetrievalLanguageModel
 from trainables.retrieval.neighbors import Neighbors

@@ -14,17 +14,17 @@ from trainables.architecture import register_architecture
 from trainables.configuration import Rule, hyperparameter
 from trainables.counts import ParameterCounts
 from trainables.language import Split, TokenBatch
-from trainables.retrieval.adapter import (
+from trainables.retrieval.configuration import RetrievalConfiguration, retrieval_pair_rules
+from trainables.retrieval.heads.adapter import (
     Adapter,
     adapted_log_probability,
     adapter_activations,
     adapter_buffers,
     adapter_parameters,
 )
-from trainables.retrieval.adapter_features import adapter_features
-from trainables.retrieval.adaptive_batches import fit_batches
-from trainables.retrieval.adaptive_observation import OBSERVED, ObservedWeight
-from trainables.retrieval.configuration import RetrievalConfiguration, retrieval_pair_rules
+from trainables.retrieval.heads.adapter_features import adapter_features
+from trainables.retrieval.heads.fitted_text import fit_batches
+from trainables.retrieval.heads.observed_weight import OBSERVED, ObservedWeight
 from trainables.retrieval.model import RetrievalLanguageModel
 from trainables.retrieval.neighbors import Neighbors
 

@@ -16,13 +16,13 @@ from trainables.architectures.gpt import Gpt, GptConfiguration
 from trainables.configuration import Rule, hyperparameter
 from trainables.counts import ParameterCounts
 from trainables.language import CorpusReader, TokenBatch
-from trainables.retrieval.bm25 import bm25_stage, read_nearest, walk
 from trainables.retrieval.mixing import interpolate
-from trainables.retrieval.trime_datastore import OwnDatastore
-from trainables.retrieval.trime_masses import Masses, joint_log_probabilities, memory_masses, memory_share, vocabulary_masses
-from trainables.retrieval.trime_readable import Readable, earlier, in_batch
-from trainables.retrieval.trime_share import MemoryShare
-from trainables.retrieval.trime_windows import Windows
+from trainables.retrieval.trime.bm25 import bm25_stage, read_nearest, walk
+from trainables.retrieval.trime.datastore import OwnDatastore
+from trainables.retrieval.trime.masses import Masses, joint_log_probabilities, memory_masses, memory_share, vocabulary_masses
+from trainables.retrieval.trime.readable import Readable, earlier, in_batch
+from trainables.retrieval.trime.share import MemoryShare
+from trainables.retrieval.trime.windows import Windows
 from trainables.stages import Stage
 
 _TOKENS_AT_ONCE = 4096

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from trainables.retrieval.adaptive_fit import (
+from trainables.retrieval.heads.distance_fit import (
     FitPoints,
     bucket_edges,
     bucket_of,

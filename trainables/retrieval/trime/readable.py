@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from trainables.retrieval.trime_windows import PADDING
+from trainables.retrieval.trime.windows import PADDING
 
 Readable = Callable[[slice], Tensor]
 """Of a slice of q queries of each of R rows the entries that they may read: bool, broadcastable to (R, q, M)."""

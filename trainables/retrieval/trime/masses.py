@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from trainables.retrieval.trime_readable import Readable
+from trainables.retrieval.trime.readable import Readable
 
 _LOGITS_AT_ONCE = 2**22
 """Elements of the logits that exist at the same time: memory only."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainables.retrieval.adapter_features import OTHER_FEATURES
+from trainables.retrieval.heads.adapter_features import OTHER_FEATURES
 
 _LEAST = -1e4
 """The logarithm of a probability that is zero."""
