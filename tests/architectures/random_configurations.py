@@ -15,7 +15,13 @@ SERIES_ARCHITECTURES = sorted(name for name, found in architectures().items() if
 MQAR_FAMILY = ("gpt", "unified_kv", "delta_net")
 
 
+def recall_task(vocab_size: int = 23, input_seq_len: int = 12) -> SimpleNamespace:
+    """With the fields of single windows alone."""
+    return SimpleNamespace(vocab_size=vocab_size, input_seq_len=input_seq_len)
+
+
 def token_task(vocab_size: int = 23, input_seq_len: int = 12) -> SimpleNamespace:
+    """With the fields of text, on which every token architecture runs."""
     return SimpleNamespace(vocab_size=vocab_size, input_seq_len=input_seq_len, train_tokens=50, segments=2)
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from random_configurations import configurations, token_task
+from random_configurations import configurations, recall_task
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -261,7 +261,7 @@ def test_the_counts_add_the_memory_to_those_of_gpt(option: dict, added: int) -> 
 
 def test_a_task_of_single_windows_has_two_segments_and_one_of_several_windows_one_each() -> None:
     model = FOUND.configuration.from_values(SMALL)
-    lengths = [attention(FOUND.build(model, task)).segment_len for task in (token_task(input_seq_len=13), text_task(13))]
+    lengths = [attention(FOUND.build(model, task)).segment_len for task in (recall_task(input_seq_len=13), text_task(13))]
     assert lengths == [7, 13]
     chosen = FOUND.configuration.from_values({**SMALL, "segment_len": 5})
     assert attention(FOUND.build(chosen, text_task(13))).segment_len == 5
@@ -292,7 +292,7 @@ def test_closed_forms_and_rules_accept_columns_with_and_without_null() -> None:
     chosen = [{"memory_layer": 1, "segment_len": 3}, {"memory_layer": None, "segment_len": None, "xl_cache": 7}]
     models = [FOUND.configuration.from_values({**SMALL, **values}) for values in chosen]
     columns = SimpleNamespace(**{name: np.array([getattr(model, name) for model in models]) for name in vars(models[0])})
-    for task in (token_task(), text_task()):
+    for task in (recall_task(), text_task()):
         for form in (FOUND.activation_elements, FOUND.build.state_elements):
             assert form(columns, task).tolist() == [form(model, task) for model in models]
     columns.n_layers = np.array([1, 1])
@@ -311,7 +311,7 @@ KEPT = [
 @pytest.mark.parametrize("values", KEPT)
 @pytest.mark.parametrize("windows", [1, 4])
 def test_activation_elements_are_near_what_autograd_keeps(values: dict, windows: int) -> None:
-    model, task = FOUND.configuration.from_values({"dim": 64, **values}), token_task(64, 96)
+    model, task = FOUND.configuration.from_values({"dim": 64, **values}), recall_task(64, 96)
     if windows > 1:
         task.segments = windows
     module, tokens = FOUND.build(model, task), torch.randint(64, (4, 96 * windows))
