@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny import save_tiny_model, save_tiny_tokenizer, tiny_model
 
-from trainables.pretrained import library
+from trainables.pretrained import transformers_package
 from trainables.pretrained.config import causal_configuration
 from trainables.pretrained.folder import read_config
 from trainables.pretrained.model import PretrainedLanguageModel
@@ -181,7 +181,7 @@ def test_a_causal_model_that_is_set_to_look_at_later_tokens_is_refused(tmp_path:
 def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "transformers", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'memsweep\[hf\]'"):
-        library.transformers_library()
+        transformers_package.transformers_library()
 
 
 def test_a_tiny_tokenizer_gives_text_back(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trainables.pretrained.library import quiet, transformers_library
+from trainables.pretrained.transformers_package import quiet, transformers_library
 
 CONFIG_FILE = "config.json"
 

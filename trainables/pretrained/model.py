@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from trainables.counts import ParameterCounts, measure_counts
 from trainables.pretrained.config import causal_configuration, refusal
-from trainables.pretrained.library import quiet, transformers_library
 from trainables.pretrained.sizes import ModelSizes, model_sizes
+from trainables.pretrained.transformers_package import quiet, transformers_library
 
 
 class PretrainedLanguageModel(nn.Module):

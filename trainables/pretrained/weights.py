@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from trainables.pretrained.config import causal_configuration
-from trainables.pretrained.library import quiet
 from trainables.pretrained.model import PretrainedLanguageModel
+from trainables.pretrained.transformers_package import quiet
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
