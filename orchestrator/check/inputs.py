@@ -13,7 +13,7 @@ from orchestrator.document import Diagnostics, Node, Position, child_path
 from orchestrator.space.assignment import Assignment, Infeasible
 from orchestrator.space.dimension import ChoiceDimension, Dimension
 from orchestrator.space.specification import SweepSpecification
-from orchestrator.space.structures import value_at
+from orchestrator.space.structures import value_at, values_at_part
 from orchestrator.space.study_space import StudySpace
 from orchestrator.space.task_values import data_configurations, task_configuration, task_dimensions, value_products
 from orchestrator.space.value import searched_parts
@@ -74,23 +74,18 @@ def inspected_pairs(space: StudySpace) -> Iterator[tuple[Configuration, Configur
     the lower ones all the same, so that it is told why)."""
     wanted = {name: read for name, read in space.fields.items() if "." not in name and _lies_outside(read.hyperparameter)}
     chosen = {part.dimension.name: part.dimension for read in wanted.values() for part in searched_parts(read.value)}
+    dimensions = {name: searched.dimension for name, searched in space.searched.items()}
     looked_at = {name: _looked_at(dimension) for name, dimension in chosen.items()}
     if math.prod(map(len, looked_at.values())) > _MOST_TOGETHER:
         looked_at = {name: indices[:1] for name, indices in looked_at.items()}
     for drawn in value_products(looked_at, chosen):
         tried = [(halves, True) for halves in range(3)] + [(0, False)]
-        found = (_pair(space, {**_at_part(space, halves), **drawn}, strictly) for halves, strictly in tried)
+        found = (_pair(space, {**values_at_part(dimensions, halves), **drawn}, strictly) for halves, strictly in tried)
         yield from itertools.islice((pair for pair in found if pair is not None), 1)
 
 
 def _lies_outside(field: Hyperparameter) -> bool:
     return field.file or field.nested is not None
-
-
-def _at_part(space: StudySpace, halves: int) -> dict[str, Any]:
-    """The lower ends, middles or upper ends of all dimensions."""
-    dimensions = {name: searched.dimension for name, searched in space.searched.items()}
-    return {name: value_at(d, halves * (d.lattice_size - 1) // 2) for name, d in dimensions.items()}
 
 
 def _pair(space: StudySpace, drawn: Mapping[str, Any], strictly: bool) -> tuple[Configuration, Configuration] | None:
@@ -99,9 +94,7 @@ def _pair(space: StudySpace, drawn: Mapping[str, Any], strictly: bool) -> tuple[
     try:
         if strictly and not bool(space.meets_constraints(assignment)):
             return None
-        resolved = space.resolve(drawn)
-        model = space.architecture.configuration.from_values(resolved.model)
-        return model, space.task_type.configuration_type.from_values(resolved.task)
+        return space.model_and_task(drawn)
     except (Infeasible, ConfigurationError):
         return None
 
@@ -134,7 +127,7 @@ def _one_at_a_time(
     space: StudySpace, dimensions: Mapping[str, Dimension], looked_at: Mapping[str, list[int]]
 ) -> Iterator[Configuration]:
     for halves in range(3):
-        base = {name: value_at(d, halves * (d.lattice_size - 1) // 2) for name, d in dimensions.items()}
+        base = values_at_part(dimensions, halves)
         configuration = task_configuration(space, base)
         if configuration is not None:
             break

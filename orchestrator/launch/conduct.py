@@ -128,14 +128,13 @@ def _make_shared(controller: SweepController, allocation: Allocation, observer: 
     specification, artifacts = controller.specification, controller.folder.artifacts
     remove_unfinished(artifacts)
     others = other_artifacts(controller.folder)
-    missing = missing_stages(shared_stages(specification), [artifacts])
+    missing = missing_stages(shared_stages(specification), artifacts)
     make_shared(missing, artifacts, others, specification.files, allocation, observer.sharing)
 
 
 def _note_shared(sweep: OpenSweep, controller: SweepController, telemetry: Telemetry) -> None:
     """Records what making shared things cost, once for each."""
-    for event in made_stages(sweep.folder.artifacts):
-        if event["stage"] not in controller.state.prepared:
-            position = sweep.record(event)
-            controller.state.apply(sweep.events[-1])
-            telemetry.tell(sweep.events[-1], controller.state, position)
+    for event in made_stages(sweep.folder.artifacts, controller.state.prepared):
+        position = sweep.record(event)
+        controller.state.apply(sweep.events[-1])
+        telemetry.tell(sweep.events[-1], controller.state, position)

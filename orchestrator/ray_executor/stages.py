@@ -34,37 +34,37 @@ def make_shared(
     """
     for shared in missing:
         tell(shared.stage.title)
-        try:
-            if shared.stage.reads_files:
-                _make(_request(shared), artifacts, elsewhere, files)
-            else:
-                _make_remotely(shared, artifacts, elsewhere, allocation)
-        except StageFailed:
-            raise
-        except Exception as error:
-            raise _failure(shared, _reason(error)) from error
+        if shared.stage.reads_files:
+            problem = _problem(_request(shared), artifacts, elsewhere, files)
+        else:
+            problem = _problem_elsewhere(_request(shared), artifacts, elsewhere, allocation)
+        if problem:
+            raise StageFailed(f"the {shared.stage.title} could not be made: {problem}")
 
 
-def _make_remotely(shared: SharedStage, artifacts: Path, elsewhere: Sequence[Path], allocation: Allocation) -> None:
+def _problem_elsewhere(
+    request: Mapping[str, Any], artifacts: Path, elsewhere: Sequence[Path], allocation: Allocation
+) -> str | None:
+    """Makes a stage in a process of Ray's; what went wrong, None where nothing did."""
     import ray
 
-    remote = ray.remote(_make_with_threads).options(
+    remote = ray.remote(_problem_with_threads).options(
         num_cpus=allocation.shared_cpus, num_gpus=allocation.shared_gpus, max_retries=_ATTEMPTS_AFTER_DEATH
     )
-    waiting = remote.remote(_request(shared), artifacts.resolve(), [root.resolve() for root in elsewhere], allocation.shared_cpus)
+    roots = [root.resolve() for root in elsewhere]
     interruption = Interruption()
     with interruption.watched():
-        while not ray.wait([waiting], timeout=_SECONDS_BETWEEN_LOOKS)[0]:
-            if interruption.requested:
-                # Never a task that has ended: Ray 2.60 aborts the process then.
-                ray.cancel(waiting, force=True)
-                raise KeyboardInterrupt
-        if problem := ray.get(waiting):
-            raise _failure(shared, problem)
-
-
-def _failure(shared: SharedStage, reason: str) -> StageFailed:
-    return StageFailed(f"the {shared.stage.title} could not be made: {reason}")
+        try:
+            waiting = remote.remote(request, artifacts.resolve(), roots, allocation.shared_cpus)
+            while not ray.wait([waiting], timeout=_SECONDS_BETWEEN_LOOKS)[0]:
+                if interruption.requested:
+                    # Never a task that has ended: Ray 2.60 aborts the process then.
+                    ray.cancel(waiting, force=True)
+                    raise KeyboardInterrupt
+            problem: str | None = ray.get(waiting)
+        except Exception as error:  # such as the death of the process in each of its lives
+            return _reason(error)
+    return problem
 
 
 def _request(shared: SharedStage) -> dict[str, Any]:
@@ -79,13 +79,17 @@ def _request(shared: SharedStage) -> dict[str, Any]:
     }
 
 
-def _make_with_threads(request: Mapping[str, Any], artifacts: Path, elsewhere: Sequence[Path], cpus: float) -> str | None:
-    """What went wrong, None where nothing did: not every exception gets through Ray."""
+def _problem_with_threads(request: Mapping[str, Any], artifacts: Path, elsewhere: Sequence[Path], cpus: float) -> str | None:
     from trainables.training.seeding import fit_threads
 
     fit_threads(cpus)
+    return _problem(request, artifacts, elsewhere, {})
+
+
+def _problem(request: Mapping[str, Any], artifacts: Path, elsewhere: Sequence[Path], files: Mapping[str, Path]) -> str | None:
+    """Makes a stage; what went wrong as text, since not every exception gets through Ray."""
     try:
-        _make(request, artifacts, elsewhere, {})
+        _make(request, artifacts, elsewhere, files)
     except Exception as error:
         return _reason(error)
     return None

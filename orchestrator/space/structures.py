@@ -122,3 +122,8 @@ def _as_structures(space: StudySpace, dimensions: tuple[Dimension, ...], found: 
 def value_at(dimension: Dimension, index: int) -> Any:
     """The value of a dimension at an index of its lattice, as plain Python."""
     return plain(dimension.column(np.array([index]))[0])
+
+
+def values_at_part(dimensions: Mapping[str, Dimension], halves: int) -> dict[str, Any]:
+    """The lower ends (0 ``halves``), middles (1) or upper ends (2) of all dimensions."""
+    return {name: value_at(dimension, halves * (dimension.lattice_size - 1) // 2) for name, dimension in dimensions.items()}

@@ -13,6 +13,7 @@ from orchestrator.space.assignment import Assignment, Field, Infeasible
 from orchestrator.space.constraint import Budget, HardConstraint
 from orchestrator.space.value import Searched, searched_parts
 from trainables.architecture import Architecture
+from trainables.configuration import Configuration as TypedConfiguration
 from trainables.counts import ParameterCounts
 from trainables.task import Task
 from trainables.training.configuration import TrainingConfiguration
@@ -98,6 +99,17 @@ class StudySpace:
             scope, _, leaf = name.rpartition(".")
             scopes[scope + "." if scope else ""][leaf] = plain(assignment.lookup(name))
         return Configuration(model=scopes[""], task=scopes["task."], training=scopes["training."])
+
+    def model_and_task(self, drawn: Mapping[str, Any]) -> tuple[TypedConfiguration, TypedConfiguration]:
+        """The typed configurations of one candidate's model and task.
+
+        Raises:
+            Infeasible: a value cannot be had.
+            ConfigurationError: values do not fit together.
+        """
+        resolved = self.resolve(drawn)
+        model = self.architecture.configuration.from_values(resolved.model)
+        return model, self.task_type.configuration_type.from_values(resolved.task)
 
 
 def plain(value: Any) -> Any:

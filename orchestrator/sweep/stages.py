@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 from orchestrator.space.assignment import Infeasible
 from orchestrator.space.dimension import Dimension
 from orchestrator.space.specification import SweepSpecification
-from orchestrator.space.structures import value_at
+from orchestrator.space.structures import value_at, values_at_part
 from orchestrator.space.study_space import StudySpace
 from orchestrator.space.task_values import dimensions_of
 from trainables.configuration import Configuration, ConfigurationError
@@ -53,14 +53,14 @@ def shared_stages(specification: SweepSpecification) -> list[SharedStage]:
     return list(found.values())
 
 
-def missing_stages(shared: Iterable[SharedStage], roots: Sequence[Path]) -> list[SharedStage]:
-    """Those that are under none of ``roots``."""
-    return [one for one in shared if not any((root / one.folder_name / MANIFEST).is_file() for root in roots)]
+def missing_stages(shared: Iterable[SharedStage], artifacts: Path) -> list[SharedStage]:
+    """Those that are not under ``artifacts``."""
+    return [one for one in shared if not (artifacts / one.folder_name / MANIFEST).is_file()]
 
 
-def made_stages(artifacts: Path) -> Iterator[dict[str, Any]]:
-    """An event for each stage under ``artifacts``: what it is, what making it cost, and its size."""
-    for folder in sorted(path.parent for path in artifacts.glob(f"*/{MANIFEST}")):
+def made_stages(artifacts: Path, known: Container[str]) -> Iterator[dict[str, Any]]:
+    """An event for each stage under ``artifacts`` that is not ``known``: what it is, what making it cost, and its size."""
+    for folder in sorted(path.parent for path in artifacts.glob(f"*/{MANIFEST}") if path.parent.name not in known):
         manifest = read_manifest(folder)
         if "cost" in manifest:
             size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
@@ -70,8 +70,9 @@ def made_stages(artifacts: Path) -> Iterator[dict[str, Any]]:
 
 def _configurations(space: StudySpace) -> Iterator[tuple[Configuration, Configuration]]:
     """A configuration for each combination of the values on which stages depend, everything else in its middle."""
-    middle = {name: value_at(part.dimension, part.dimension.lattice_size // 2) for name, part in space.searched.items()}
-    first = next((found for found in _drawn(space, [middle, *_ends(space)]) if found), None)
+    dimensions = {name: part.dimension for name, part in space.searched.items()}
+    low, middle, high = (values_at_part(dimensions, halves) for halves in range(3))
+    first = next(_drawn(space, [middle, low, high]), None)
     if first is None or not stages_of(space.architecture, first[0], space.task_type, first[1]):
         return
     listed = {name: _values(dimension) for name, dimension in _dimensions(space, *first).items()}
@@ -82,18 +83,11 @@ def _configurations(space: StudySpace) -> Iterator[tuple[Configuration, Configur
     yield from _drawn(space, ({**middle, **values} for values in products))
 
 
-def _ends(space: StudySpace) -> Iterator[dict[str, Any]]:
-    yield {name: value_at(part.dimension, 0) for name, part in space.searched.items()}
-    yield {name: value_at(part.dimension, part.dimension.lattice_size - 1) for name, part in space.searched.items()}
-
-
 def _drawn(space: StudySpace, candidates: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Configuration, Configuration]]:
     """The typed configurations of the candidates that a run could have, whatever the budget says."""
     for drawn in candidates:
         try:
-            resolved = space.resolve(drawn)
-            model = space.architecture.configuration.from_values(resolved.model)
-            task = space.task_type.configuration_type.from_values(resolved.task)
+            model, task = space.model_and_task(drawn)
         except (Infeasible, ConfigurationError):
             continue
         if all(rule.holds(model, task) for rule in space.architecture.pair_rules):

@@ -17,11 +17,11 @@ from trainables.counts import ParameterCounts
 from trainables.language import Split, TokenBatch, head_log_probabilities
 from trainables.layers.neighbor_mixture import NeighborMixture
 from trainables.layers.segment_model import SegmentModel, segment_activations
-from trainables.retrieval.base import base_counts, base_pair_rules, base_width, inspect_base
+from trainables.retrieval.base import base_counts, base_pair_rules, base_width
 from trainables.retrieval.configuration import RetrievalConfiguration
 from trainables.retrieval.datastore import Datastore
 from trainables.retrieval.neighbors import Excluded, RetrievedSplit
-from trainables.retrieval.prepared_stages import inspect_datastore, retrieval_stages
+from trainables.retrieval.prepared_stages import inspect_retrieval, retrieval_stages
 from trainables.stages import Stage
 from trainables.task import Task, TokenModule
 
@@ -127,8 +127,7 @@ class Spalm(SegmentModel):
 
     @staticmethod
     def inspect(model: Any, task: Any) -> None:
-        inspect_base(model, task)
-        inspect_datastore(model, task)
+        inspect_retrieval(model, task)
 
     @staticmethod
     def count(model: Any, task: Any) -> ParameterCounts:

@@ -16,7 +16,7 @@ class Residual(nn.Module):
         self.branch = branch
         self.multiply = multiply
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, dim) to (B, T, dim)."""
-        update: Tensor = self.branch(self.norm(x))
+    def forward(self, x: Tensor, *context: Tensor | None) -> Tensor:
+        """(B, T, dim) to (B, T, dim); ``context`` is what the branch takes besides."""
+        update: Tensor = self.branch(self.norm(x), *context)
         return x * (1.0 + update) if self.multiply else x + update

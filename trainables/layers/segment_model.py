@@ -72,14 +72,9 @@ class SegmentModel(TokenModel):
         """
         x = self.embedding(ids)
         for part in (cast(Residual, part) for block in self.blocks for part in block.children()):
-            x = _with_documents(part, x, documents) if isinstance(part.branch, SegmentSelfAttention) else part(x)
+            x = part(x, documents) if isinstance(part.branch, SegmentSelfAttention) else part(x)
         states: Tensor = self.final_norm(x)
         return states
-
-
-def _with_documents(part: Residual, x: Tensor, documents: Tensor | None) -> Tensor:
-    update: Tensor = part.branch(part.norm(x), documents)
-    return x * (1.0 + update) if part.multiply else x + update
 
 
 def segment_activations(model: Any, task: Any, reading: Any, segment_len: Any, cache: Any, *, documents: bool) -> Any:

@@ -39,7 +39,7 @@ class Datastore:
         Raises:
             ValueError: the files are missing, damaged or do not belong together.
         """
-        keys, values = _mapped(folder / KEYS), _mapped(folder / VALUES)
+        keys, values = mapped_tensor(folder / KEYS), mapped_tensor(folder / VALUES)
         if keys.dtype != torch.float16 or keys.dim() != 2 or values.dtype != torch.int32 or values.shape != keys.shape[:1]:
             raise ValueError(f"{folder} is no datastore: {KEYS} (N, Dk) float16 and {VALUES} (N,) int32 are not what it holds")
         return cls(_near(keys, device), values)
@@ -83,7 +83,12 @@ def link_store(source: Path, folder: Path) -> None:
             shutil.copy2(source / name, folder / name)
 
 
-def _mapped(path: Path) -> Tensor:
+def mapped_tensor(path: Path) -> Tensor:
+    """An array of a stage, mapped from its file.
+
+    Raises:
+        ValueError: it is missing or damaged.
+    """
     try:
         # Copy-on-write rather than "r": torch warns about arrays that cannot be written. Nothing is written.
         return torch.from_numpy(np.load(path, mmap_mode="c"))

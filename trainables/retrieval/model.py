@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from trainables.configuration import Configuration
 from trainables.counts import ParameterCounts
 from trainables.language import Split, TokenBatch, target_log_probabilities
-from trainables.retrieval.base import base_activation_elements, base_counts, base_width, build_base, inspect_base, load_base
+from trainables.retrieval.base import base_activation_elements, base_counts, base_width, build_base, load_base
 from trainables.retrieval.datastore import Datastore
 from trainables.retrieval.index import Searcher
 from trainables.retrieval.keys import encode
 from trainables.retrieval.neighbors import Neighbors, RetrievedSplit, kept_neighbors
-from trainables.retrieval.prepared_stages import index_plan, inspect_datastore, retrieval_stages
+from trainables.retrieval.prepared_stages import index_plan, inspect_retrieval, retrieval_stages
 from trainables.retrieval.statistics import TokenStatistics, token_statistics
 from trainables.stages import Stage
 from trainables.task import Task, TokenModule
@@ -223,8 +223,7 @@ class RetrievalLanguageModel(nn.Module):
 
     @staticmethod
     def inspect(model: Any, task: Any) -> None:
-        inspect_base(model, task)
-        inspect_datastore(model, task)
+        inspect_retrieval(model, task)
 
     @staticmethod
     def count(model: Any, task: Any) -> ParameterCounts:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.language import Split
-from trainables.retrieval.datastore import Datastore
+from trainables.retrieval.datastore import Datastore, mapped_tensor
 from trainables.retrieval.index import Searcher
 from trainables.retrieval.keys import KeyLayer, encode
 from trainables.retrieval.statistics import TokenStatistics, token_statistics
@@ -73,11 +73,11 @@ class RetrievedSplit:
     @classmethod
     def open(cls, folder: Path, store: Datastore) -> RetrievedSplit:
         names = ("target_log_probability", "largest_log_probability", "entropy", "largest_token")
-        statistics = TokenStatistics(*(_mapped(folder, name) for name in names))
+        statistics = TokenStatistics(*(mapped_tensor(folder / f"{name}.npy") for name in names))
         sampled = None
         if (folder / "exact_indices.npy").is_file():
-            sampled = _mapped(folder, "sampled_indices"), _mapped(folder, "exact_indices")
-        return cls(store, _mapped(folder, "distances"), _mapped(folder, "indices"), statistics, sampled)
+            sampled = mapped_tensor(folder / "sampled_indices.npy"), mapped_tensor(folder / "exact_indices.npy")
+        return cls(store, mapped_tensor(folder / "distances.npy"), mapped_tensor(folder / "indices.npy"), statistics, sampled)
 
     def tokens(self, positions: Tensor, k: int) -> Tensor:
         """(P, k) int64: the tokens of the k nearest entries of positions (P,)."""
@@ -191,11 +191,3 @@ class _Writer:
     def close(self) -> None:
         for file in self._files.values():
             file.flush()
-
-
-def _mapped(folder: Path, name: str) -> Tensor:
-    path = folder / f"{name}.npy"
-    try:
-        return torch.from_numpy(np.load(path, mmap_mode="c"))
-    except (OSError, ValueError, TypeError, EOFError) as error:
-        raise ValueError(f"{path} cannot be read: {error}; remove its folder, and it will be made again") from error

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from trainables.configuration import Configuration, ConfigurationError
 from trainables.language import Split
-from trainables.retrieval.base import BaseSpecification, base_stage, base_width, build_base, load_base
+from trainables.retrieval.base import BaseSpecification, base_stage, base_width, build_base, inspect_base, load_base
 from trainables.retrieval.datastore import KEYS, VALUES, Datastore, half_keys, link_store, stored_values
 from trainables.retrieval.index import INDEX_FILE, IndexPlan, Searcher, build_index
 from trainables.retrieval.neighbors import Excluded, base_queries, kept_neighbors, write_neighbors
@@ -78,6 +78,16 @@ def datastore_values(model: Any, task_type: type[Task], task: Any) -> dict[str, 
         "data": task_type.data_values(task),
         "windows": {"length": task.input_seq_len, "stride": _overlapping(task)},
     }
+
+
+def inspect_retrieval(model: Any, task: Any) -> None:
+    """Whether the base fits the task, and the datastore that is named, if any, the model.
+
+    Raises:
+        ConfigurationError: see :func:`trainables.retrieval.base.inspect_base` and :func:`inspect_datastore`.
+    """
+    inspect_base(model, task)
+    inspect_datastore(model, task)
 
 
 def inspect_datastore(model: Any, task: Configuration) -> None:
