@@ -76,6 +76,14 @@ class DescribesFiles(Protocol):
         """
 
 
+@runtime_checkable
+class Abbreviated(Protocol):
+    """A :class:`Nested` whose mappings may be written as the value of one field alone, which is a text."""
+
+    text_field: str
+    """The field of its mappings that a text stands for, unless the text is one of the names of the owner."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hyperparameter:
     """What is known of one field: everything that a reader, a schema or a table needs."""
@@ -92,9 +100,14 @@ class Hyperparameter:
     folder: bool = False
     """Whether a folder will do as well as a file."""
     names: tuple[str, ...] = ()
-    """Texts of a file field that mean something else than a path."""
+    """Texts of a file field, or of one that describes another model, that have a meaning of their own."""
     nested: Nested | None = None
     """What is known of the mappings of a field that describes another model."""
+
+    @property
+    def default_mapping(self) -> Mapping[str, Any]:
+        """Of a field that describes another model the default, where that is a mapping; else an empty one."""
+        return self.default if isinstance(self.default, Mapping) else {}
 
     def names_file(self, value: Any) -> bool:
         """Whether ``value`` is a path or a reference, and none of the names with a meaning of their own."""
@@ -110,6 +123,8 @@ class Hyperparameter:
         """The reason why ``value`` (already of the right type) is out of range, or None."""
         if isinstance(value, (list, tuple)):
             return next((text for item in value if (text := self.problem_with(item))), None)
+        if self.nested is not None and isinstance(value, str) and value not in self.names:
+            return f"{value!r} is none of {', '.join(self.names)}, and files are found by what reads a search space"
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return None
         if math.isnan(value):
@@ -140,7 +155,8 @@ def hyperparameter(
     The text of a ``file`` field names a file: what reads a search space finds it and puts the digest of its content behind the
     name, so that results are known by what was read, wherever it lay. With ``folder`` it may name a folder too; the texts in
     ``names`` are no paths (a file called like one is written ``./facts``). A mapping of a ``nested`` field describes
-    another model, whose fields ``nested`` knows.
+    another model, whose fields ``nested`` knows; where that is :class:`Abbreviated` and the type admits text, a text may stand
+    for a mapping of one field, and those in ``names`` for themselves.
     """
     bounds = {"minimum": minimum, "maximum": maximum, "above": above}
     outside = {"file": file, "folder": folder, "names": names, "nested": nested}

@@ -70,6 +70,34 @@ class StoringModule(Protocol):
         """Called in evaluation mode without gradients before each evaluation."""
 
 
+MemoryControl = Literal["cleared", "exchanged"]
+"""What may stand in the place of a memory, to see what it is worth: ``cleared``: what it is before anything was read;
+``exchanged``: what the same module remembers of another sequence of the batch."""
+
+
+@runtime_checkable
+class RememberingModule(Protocol):
+    """A pretrained module that reads in windows, with a memory of what lies before them."""
+
+    def controlled_target_log_probabilities(self, batch: TokenBatch, control: MemoryControl) -> Tensor:
+        """As :meth:`LanguageModule.target_log_probabilities`, with ``control`` in the place of the memory at every reading.
+
+        Where memories are exchanged row b reads that of row b + 1, the last that of the first; a batch of one row is refused.
+        """
+
+    def full_attention_target_log_probabilities(self, batch: TokenBatch) -> Tensor:
+        """As :meth:`LanguageModule.target_log_probabilities`, of the same weights with plain attention over all that lies
+        before."""
+
+
+@runtime_checkable
+class ChunkedModule(Protocol):
+    """A module that reads a long sequence in pieces and holds no more than a piece and its memory."""
+
+    def chunks(self, ids: Tensor) -> Iterator[Tensor]:
+        """Of tokens (B, T) int64 the normalised final states (B, n, D) of one piece after another, in order, T in all."""
+
+
 class CorpusReader(Protocol):
     """The text of a task, as what a module may look through."""
 

@@ -65,31 +65,28 @@ class Target:
 class Task(abc.ABC):
     """One task. Subclasses are registered with :func:`register_task` and live in one file each.
 
-    Life: ``prepare`` makes the data once per sweep into a folder; a worker then constructs the task on that folder
-    (memory-mapped, nothing copied) and asks for batches, losses and evaluations.
+    Life: ``prepare`` makes the data once per sweep into a folder; a worker then runs the task's ``session``. Tasks on which
+    modules are trained in epochs are :class:`EpochTask`.
     """
 
     name: ClassVar[str]
     kind: ClassVar[DataKind]
     configuration_type: ClassVar[type[Configuration]]
     metrics: ClassVar[Mapping[str, Mode]]
-    """Names of the metrics that :meth:`evaluate` returns, each with ``min`` or ``max``."""
+    """Names of the metrics that are measured in each step of a run, each with ``min`` or ``max``."""
     final_metrics: ClassVar[Mapping[str, Mode]] = {}
-    """Names of the metrics that :meth:`evaluate_finally` returns, each with ``min`` or ``max``."""
+    """Names of the metrics that are measured once, at a run's end, each with ``min`` or ``max``."""
     reported_metrics: ClassVar[tuple[str, ...]] = ()
     """Metrics that tables show beside the objectives."""
     baseline_ratios: ClassVar[Mapping[str, str]] = {}
     """Of a metric the one that is its ratio to a baseline, which pictures show as a line."""
     training_defaults: ClassVar[Mapping[str, Any]] = {}
     """Values of the training configuration that differ from its own defaults for this task."""
+    trains: ClassVar[bool] = True
+    """Whether the section ``training`` means anything to this task."""
     progress_unit: ClassVar[str] = "epoch"
     session: ClassVar[type[Any] | None] = None
     """The session that runs this task; None: training in epochs (``trainables.training.session.TrainingSession``)."""
-
-    def __init__(self, configuration: Any, folder: Path, device: torch.device) -> None:
-        self.configuration = configuration
-        self.folder = folder
-        self.device = device
 
     @classmethod
     def measures(cls, metric: str, architecture: Architecture) -> bool:
@@ -126,10 +123,22 @@ class Task(abc.ABC):
 
     @classmethod
     def windows_per_example(cls, configuration: Any) -> int:
-        """Windows of ``input_seq_len`` positions in one example of training, for the memory estimate."""
+        """Sequences in one example of training, for the memory estimate."""
         return 1
 
-    def adapt_to(self, module: nn.Module) -> None:  # noqa: B027 - most tasks give every module the same
+
+class EpochTask(Task):
+    """A task on which modules are trained in epochs: batches, a loss, an evaluation.
+
+    A worker constructs it on the folder of its data (memory-mapped, nothing copied).
+    """
+
+    def __init__(self, configuration: Any, folder: Path, device: torch.device) -> None:
+        self.configuration = configuration
+        self.folder = folder
+        self.device = device
+
+    def adapt_to(self, module: nn.Module) -> None:
         """Called once, before anything else is asked: a task may give some modules other batches."""
 
     @property
@@ -167,7 +176,7 @@ class Task(abc.ABC):
         """Metrics that are measured once, when a run has reached its end; called as :meth:`evaluate` is."""
         return {}
 
-    def save_exhibits(self, module: nn.Module, folder: Path) -> None:  # noqa: B027 - most tasks have nothing to show
+    def save_exhibits(self, module: nn.Module, folder: Path) -> None:
         """Writes what can be shown of a module at the end of its run, pictures and their data, into the existing ``folder``."""
 
 

@@ -15,9 +15,9 @@ from orchestrator.catalogue.available import available_architectures, available_
 from orchestrator.document import Diagnostics, Source, parse_value
 from orchestrator.space.reading.context import Context, Mistake
 from orchestrator.space.reading.files import FileFinder
-from orchestrator.space.reading.nested import read_nested
+from orchestrator.space.reading.nested import mapping_node, read_nested
 from trainables.architecture import Architecture
-from trainables.configuration import Configuration, ConfigurationError, Hyperparameter, Nested
+from trainables.configuration import Configuration, ConfigurationError, Hyperparameter
 from trainables.counts import count_by_module, measure_counts
 from trainables.registry import RESERVED_ARCHITECTURES, RESERVED_TASKS
 from trainables.task import Task
@@ -135,10 +135,8 @@ def _with_nested(known: Mapping[str, Hyperparameter], values: Mapping[str, Any])
         mapping = merged.get(name, field.default)
         for key, value in inner.items():
             mapping = _with_inner(mapping, key.split(".")[1:], value)
-        if isinstance(mapping, Mapping) and (inner or name in merged):
-            mapping = _read_nested(field, field.nested, mapping)
         if inner or name in merged:
-            merged[name] = mapping
+            merged[name] = _read_nested(field, mapping)
     return merged
 
 
@@ -149,12 +147,15 @@ def _with_inner(mapping: Any, keys: Sequence[str], value: Any) -> Any:
     return {**outer, keys[0]: _with_inner(outer.get(keys[0]), keys[1:], value)}
 
 
-def _read_nested(field: Hyperparameter, nested: Nested, mapping: Mapping[str, Any]) -> dict[str, Any]:
-    diagnostics, source = Diagnostics(field.name), Source(field.name, json.dumps(mapping))
+def _read_nested(field: Hyperparameter, written: Any) -> Any:
+    diagnostics, source = Diagnostics(field.name), Source(field.name, json.dumps(written))
     node = parse_value(source, diagnostics)
-    if node is not None and diagnostics.ok:
+    mapping = None if node is None else mapping_node(field, node)
+    if mapping is None:
+        return written  # which the configuration takes or refuses
+    if diagnostics.ok:
         try:
-            return read_nested(Context(source, diagnostics, FileFinder([Path()])), field, nested, node, field.name)
+            return read_nested(Context(source, diagnostics, FileFinder([Path()])), field, mapping, field.name)
         except Mistake:
             pass
     raise CountError([f"{found.message}: {found.hint}" if found.hint else found.message for found in diagnostics.found])

@@ -76,7 +76,7 @@ def _hyperparameter(field: Hyperparameter) -> dict[str, Any]:
     described = {"type": _type(field), "default": field.default, "range": bounds(field), "meaning": field.meaning}
     if field.nested is None:
         return described
-    inner = field.nested.fields(field.default or {})
+    inner = field.nested.fields(field.default_mapping)
     return {**described, "fields": {name: _hyperparameter(found) for name, found in inner.items()}}
 
 

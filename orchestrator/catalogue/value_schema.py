@@ -25,6 +25,7 @@ _EXPRESSION: Schema = {
     "type": "string",
     "pattern": r"^\$\{[\s\S]*\}$",
 }
+_NO_EXPRESSION: Schema = {"type": "string", "not": {"pattern": r"^\$\{"}}
 _WHEN: Schema = {
     "type": "string",
     "description": "an expression; where it is false the field has its default and is not searched",
@@ -71,14 +72,19 @@ def field_schema(definitions: Definitions, field: Hyperparameter) -> Schema:
 
 
 def _nested_schema(definitions: Definitions, field: Hyperparameter, nested: Nested) -> Schema:
-    """Whole mappings only. Which fields there are depends on what is in them, so that those of the default are not all."""
-    group = _group_schema(nested.fields(field.default or {}))
+    """Whole mappings only, or the texts that stand for them.
+
+    Which fields there are depends on what is in a mapping, so that those of the default are not all.
+    """
+    group = _group_schema(nested.fields(field.default_mapping))
     # Fields of one name may describe different models.
     name = f"nested-{field.name}-{zlib.crc32(json.dumps(group, sort_keys=True).encode()):08x}"
     described = definitions.add(name, group)
-    nothing = [{"type": "null"}] if type(None) in typing.get_args(field.type) else []
-    plain = {"anyOf": [described, *nothing]} if nothing else described
-    return definitions.add(f"value-{'nullable-' if nothing else ''}{name}", {"anyOf": [plain, *_choices(plain, top=True)]})
+    parts = typing.get_args(field.type) if typing.get_origin(field.type) in (typing.Union, types.UnionType) else ()
+    others: dict[str, tuple[Any, Schema]] = {"nullable-": (type(None), {"type": "null"}), "text-or-": (str, _NO_EXPRESSION)}
+    allowed = {prefix: schema for prefix, (kind, schema) in others.items() if kind in parts}
+    plain = {"anyOf": [described, *allowed.values()]} if allowed else described
+    return definitions.add(f"value-{''.join(allowed)}{name}", {"anyOf": [plain, *_choices(plain, top=True)]})
 
 
 def _group_schema(fields: Mapping[str, Hyperparameter]) -> Schema:

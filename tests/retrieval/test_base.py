@@ -12,8 +12,9 @@ from retrieval_runs import BASE, CPU, TASK, made, request, stages
 from trainables.configuration import ConfigurationError, DescribesFiles
 from trainables.prepared import prepare_data
 from trainables.registry import tasks
-from trainables.retrieval.base import BaseSpecification, base_counts, base_width, build_base, load_base, train_base
+from trainables.retrieval.base import BaseSpecification, base_counts, base_width, build_base, train_base
 from trainables.retrieval.base_fields import BASE as FIELDS
+from trainables.shared_weights import load_weights
 from trainables.stages import StageContext
 from trainables.training.session import TrainingSession
 
@@ -89,7 +90,7 @@ def test_it_is_trained_once_and_loaded_everywhere(tmp_path: Path) -> None:
     alone.start()
     metrics = alone.step().metrics
     loaded = build_base(BASE, _task())
-    load_base(loaded, folder)
+    load_weights(loaded, folder)
     assert all(torch.equal(value, loaded.state_dict()[name]) for name, value in alone.module.state_dict().items())
     assert json.loads((folder / "metrics.json").read_text())["val/loss"] == metrics["val/loss"]
     assert len(beats) > 2048 // 64 / 8 and not list(tmp_path.glob("unfinished-*"))
@@ -122,7 +123,7 @@ def test_a_base_that_diverges_says_so(tmp_path: Path) -> None:
 
 def test_weights_of_another_base_or_none_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="does not hold the base of this run"):
-        load_base(build_base(BASE, _task()), tmp_path)
+        load_weights(build_base(BASE, _task()), tmp_path)
 
 
 @pytest.mark.parametrize("name", ["gpt", "unified_kv", "delta_net", "pkm", "topk_attention"])

@@ -13,11 +13,12 @@ from retrieval_runs import BASE, CPU, MODEL, TASK, made, stages
 from trainables.configuration import ConfigurationError
 from trainables.prepared import prepare_data
 from trainables.registry import architectures, tasks
-from trainables.retrieval.base import build_base, load_base
+from trainables.retrieval.base import build_base
 from trainables.retrieval.datastore import Datastore, half_keys
 from trainables.retrieval.keys import encode
 from trainables.retrieval.neighbors import RetrievedSplit, kept_neighbors
 from trainables.retrieval.prepared_stages import excluded_entries, inspect_datastore, retrieval_stages
+from trainables.shared_weights import load_weights
 from trainables.stages import StageContext, make_stages
 from trainables.tasks._language.corpus_data import CorpusData
 
@@ -52,7 +53,7 @@ def test_an_entry_is_the_key_of_a_position_and_the_token_behind_it(folders: dict
     assert store.size == TASK["train_tokens"]
     assert store.values.tolist() == corpus.tokens["train"][1:].tolist()
     base = build_base(BASE, _task())
-    load_base(base, folders["base"])
+    load_weights(base, folders["base"])
     with torch.no_grad():
         for start in (0, 16, 1008):  # windows of 32 overlap by half; each scores its second half, the first all of it
             ids = torch.from_numpy(corpus.tokens["train"][start : start + 32]).long().unsqueeze(0)
@@ -78,7 +79,7 @@ def test_neighbours_of_a_split_are_its_nearest_entries_and_what_the_base_says(fo
     count = TASK["val_tokens"]
     assert retrieved.distances.shape == retrieved.indices.shape == (count, 16)  # 16: the next above 8
     base: Any = build_base(BASE, _task())
-    load_base(base, folders["base"])
+    load_weights(base, folders["base"])
     ids = torch.from_numpy(corpus.tokens["val"][32:64]).long().unsqueeze(0)
     with torch.no_grad():
         states, keys = encode(base, ids, "last_ffn_input")

@@ -26,6 +26,7 @@ from trainables.layers.head_mixing import (
 from trainables.layers.projection import HeadFeatures, HeadProjection
 from trainables.layers.rms_norm import RMSNorm
 from trainables.layers.token_model import TokenModel, count_token_model, token_model_activations
+from trainables.sequence_length import sequence_length
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +111,7 @@ class DeltaNet(TokenModel):
         """Of the chunked form: its operands, pseudo-keys, writes and outputs, five C x C matrices a chunk and the memory at each
         chunk's start; a chunk is at most the sequence. The recurrent form keeps the memory at each token instead."""
         operands = 3 * model.dk + 3 * model.dv
-        size = (model.chunk_size + task.input_seq_len - abs(model.chunk_size - task.input_seq_len)) / 2
+        size = (model.chunk_size + sequence_length(task) - abs(model.chunk_size - sequence_length(task))) / 2
         chunked = operands + model.dk + 5 * size + model.dk * model.dv / size
         recurrent = operands + model.dk * model.dv
         is_chunked = (model.delta_rule_backend == "chunked") * 1

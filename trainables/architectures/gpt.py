@@ -22,6 +22,7 @@ from trainables.layers.head_mixing import (
 )
 from trainables.layers.projection import HeadProjection
 from trainables.layers.token_model import TokenModel, count_token_model, token_model_activations
+from trainables.sequence_length import sequence_length
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,4 +73,4 @@ class Gpt(TokenModel):
     @staticmethod
     def state_elements(model: Any, task: Any) -> Any:
         """Elements cached to continue one sequence of ``task.input_seq_len`` tokens: its keys and values."""
-        return model.use_att * model.n_layers * task.input_seq_len * model.n_heads * (model.dk + model.dv)
+        return model.use_att * model.n_layers * sequence_length(task) * model.n_heads * (model.dk + model.dv)

@@ -17,6 +17,7 @@ from trainables.layers.memorizing_attention import MemorizingSelfAttention
 from trainables.layers.residual import Residual
 from trainables.layers.segment_model import SegmentModel, SegmentSelfAttention, segment_activations
 from trainables.layers.token_model import initialise
+from trainables.sequence_length import sequence_length
 from trainables.task import TokenModule
 
 
@@ -36,7 +37,9 @@ class MemorizingTransformerConfiguration(GptConfiguration):
     n_neighbors: int = hyperparameter(32, "stored tokens that each head reads for a token", minimum=1)
     gate_init: float = hyperparameter(0.0, "initial logit of the share that each head gives to the memory")
     segment_len: int | None = hyperparameter(
-        None, "tokens of a segment; null: task.input_seq_len where examples have several windows, else half of it", minimum=1
+        None,
+        "tokens of a segment; null: task.input_seq_len where examples have several windows, else half a sequence",
+        minimum=1,
     )
     xl_cache: int = hyperparameter(
         0, "tokens before the segment that local attention of every layer sees, without gradient", minimum=0
@@ -58,7 +61,7 @@ class MemorizingTransformerConfiguration(GptConfiguration):
 def _segment_len(model: Any, task: Any) -> Any:
     """An example of ``mqar`` is one window; only one of several segments has something behind it."""
     whole = hasattr(task, "segments")
-    default = task.input_seq_len if whole else (task.input_seq_len + 1) // 2
+    default = sequence_length(task) if whole else (sequence_length(task) + 1) // 2
     return np.asarray(np.where(_is_null(model.segment_len), default, model.segment_len), dtype=np.int64)
 
 
@@ -129,7 +132,7 @@ def _memory_elements(model: Any) -> Any:
 
 def _reading_tokens(model: Any, task: Any) -> Any:
     """Tokens of a window that have something behind their segment; of stretches all, as most segments are not the first."""
-    return np.maximum(0, task.input_seq_len - (1 - hasattr(task, "segments")) * _segment_len(model, task))
+    return np.maximum(0, sequence_length(task) - (1 - hasattr(task, "segments")) * _segment_len(model, task))
 
 
 def _memory_activations(model: Any, task: Any) -> Any:
@@ -138,4 +141,4 @@ def _memory_activations(model: Any, task: Any) -> Any:
     per_token = 2 * (1 + model.qk_norm) * model.dk + 2 * model.qk_norm + model.dv
     per_token = per_token + model.separate_memory_projections * (model.dk + model.dv)
     per_reading = 2 * np.minimum(model.n_neighbors, slots) + model.dv + 3
-    return model.n_heads * (per_token * task.input_seq_len + per_reading * reading)
+    return model.n_heads * (per_token * sequence_length(task) + per_reading * reading)

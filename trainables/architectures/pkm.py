@@ -20,6 +20,7 @@ from trainables.layers.product_keys.memory import (
     product_key_parameters,
 )
 from trainables.layers.residual import Residual
+from trainables.sequence_length import sequence_length
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,4 +109,4 @@ class Pkm(Gpt):
         branch = 3 * model.dim + 1 + model.residual_mul * model.dim
         replaced = model.use_ffn * (branch + 2 * model.ffn_expand_factor * model.dim)
         memory = branch + product_key_activations(model) - replaced
-        return Gpt.activation_elements(model, task) + task.input_seq_len * _memories(model) * memory
+        return Gpt.activation_elements(model, task) + sequence_length(task) * _memories(model) * memory

@@ -18,6 +18,7 @@ from trainables.layers.residual import Residual
 from trainables.layers.token_model import TokenModel
 from trainables.layers.topk_attention import topk_attention
 from trainables.layers.topk_feed_forward import TopkFeedForward
+from trainables.sequence_length import sequence_length
 
 
 def _is_null(value: Any) -> Any:
@@ -86,12 +87,12 @@ class TopkAttention(TokenModel):
     def activation_elements(model: Any, task: Any) -> Any:
         """As ``gpt``, but of attention a weight and an index a key read, instead of a number a row, and of a feed-forward layer
         the inputs, outputs and indices of the hidden units read, instead of both sides of all."""
-        keys = (model.n_neighbors < task.input_seq_len) * model.n_heads * (2 * model.n_neighbors - 1)
+        keys = (model.n_neighbors < sequence_length(task)) * model.n_heads * (2 * model.n_neighbors - 1)
         width = model.ffn_expand_factor * model.dim
         units = np.asarray(np.where(_is_null(model.ffn_n_neighbors), width, model.ffn_n_neighbors), dtype=np.int64)
         hidden = (units < width) * (3 * units - 2 * width)
         differing = model.n_layers * (model.use_att * keys + model.use_ffn * hidden)
-        return Gpt.activation_elements(model, task) + task.input_seq_len * differing
+        return Gpt.activation_elements(model, task) + sequence_length(task) * differing
 
     @staticmethod
     def state_elements(model: Any, task: Any) -> Any:

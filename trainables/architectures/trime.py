@@ -23,6 +23,7 @@ from trainables.retrieval.trime.masses import Masses, joint_log_probabilities, m
 from trainables.retrieval.trime.readable import Readable, earlier, in_batch
 from trainables.retrieval.trime.share import MemoryShare
 from trainables.retrieval.trime.windows import Windows
+from trainables.sequence_length import sequence_length
 from trainables.stages import Stage
 
 _TOKENS_AT_ONCE = 4096
@@ -88,7 +89,7 @@ class Trime(Gpt):
     def __init__(self, model: TrimeConfiguration, task: Any) -> None:
         super().__init__(model, task)
         self.model = model
-        self.window = task.input_seq_len
+        self.window = sequence_length(task)
         self.entries = task.train_tokens
         self.batching = "bm25" if model.variant == "ext" and model.batching == "bm25" else None
         self.share = MemoryShare()
@@ -167,7 +168,7 @@ class Trime(Gpt):
 
     @staticmethod
     def count(model: Any, task: Any) -> ParameterCounts:
-        local = (model.variant == "local") * np.minimum(model.memory_size, task.input_seq_len)
+        local = (model.variant == "local") * np.minimum(model.memory_size, sequence_length(task))
         long = (model.variant == "long") * model.memory_size
         entries = local + long + _has_datastore(model) * task.train_tokens
         return replace(Gpt.count(model, task), external=entries * (model.dim + 1))
@@ -175,7 +176,7 @@ class Trime(Gpt):
     @staticmethod
     def activation_elements(model: Any, task: Any) -> Any:
         """As of ``gpt``, and a few numbers a token: the memory's logits exist in blocks, and none of them is kept."""
-        return Gpt.activation_elements(model, task) + 6 * task.input_seq_len
+        return Gpt.activation_elements(model, task) + 6 * sequence_length(task)
 
     @staticmethod
     def stages(model: TrimeConfiguration, task_type: Any, task: Any) -> Sequence[Stage]:

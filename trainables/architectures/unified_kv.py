@@ -22,6 +22,7 @@ from trainables.layers.head_mixing import (
 )
 from trainables.layers.projection import HeadProjection
 from trainables.layers.token_model import TokenModel, count_token_model, token_model_activations
+from trainables.sequence_length import sequence_length
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,4 +80,4 @@ class UnifiedKv(TokenModel):
     @staticmethod
     def state_elements(model: Any, task: Any) -> Any:
         """Elements cached to continue one sequence of ``task.input_seq_len`` tokens: its unified keys and values."""
-        return model.use_att * model.n_layers * task.input_seq_len * model.n_heads * model.du
+        return model.use_att * model.n_layers * sequence_length(task) * model.n_heads * model.du

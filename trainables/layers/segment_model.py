@@ -19,6 +19,7 @@ from trainables.layers.projection import HeadProjection
 from trainables.layers.residual import Residual
 from trainables.layers.segment_attention import Heads, segment_attention
 from trainables.layers.token_model import TokenModel
+from trainables.sequence_length import sequence_length
 
 
 class SegmentSelfAttention(nn.Module):
@@ -83,7 +84,7 @@ def segment_activations(model: Any, task: Any, reading: Any, segment_len: Any, c
     The segments joined again; of the ``reading`` tokens, those with something behind their segment, the keys and values of
     caches and, with ``documents``, what is seen of them. Fields may be NumPy arrays.
     """
-    joined = (reading > 0) * model.n_heads * model.dv * task.input_seq_len
+    joined = (reading > 0) * model.n_heads * model.dv * sequence_length(task)
     copies = cache * model.n_heads * (model.dk + model.dv) * reading // segment_len
     seen = documents * (cache > 0) * (cache + segment_len) * reading
     return model.use_att * model.n_layers * (joined + copies + seen)

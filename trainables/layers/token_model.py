@@ -14,6 +14,7 @@ from trainables.layers.activations import Activation
 from trainables.layers.feed_forward import FeedForward, feed_forward_parameters
 from trainables.layers.residual import Residual
 from trainables.layers.rms_norm import RMSNorm
+from trainables.sequence_length import sequence_length
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,5 +102,5 @@ def token_model_activations(model: Any, task: Any, mixer: Any) -> Any:
     branch = norm + model.residual_mul * model.dim
     feed_forward = 2 * model.ffn_expand_factor * model.dim
     per_block = model.use_att * (branch + mixer) + model.use_ffn * (branch + feed_forward)
-    labelled = getattr(task, "num_kv_pairs", task.input_seq_len)
-    return task.input_seq_len * (model.n_layers * per_block + norm) + labelled * task.vocab_size
+    labelled = getattr(task, "num_kv_pairs", sequence_length(task))
+    return sequence_length(task) * (model.n_layers * per_block + norm) + labelled * task.vocab_size

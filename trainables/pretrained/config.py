@@ -43,7 +43,7 @@ def described_model(folder: Path) -> dict[str, Any]:
         require_causal(values)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
-    return _of_the_model(values)
+    return of_the_model(values)
 
 
 def require_causal(config: Mapping[str, Any]) -> None:
@@ -67,7 +67,7 @@ def causal_configuration(config: Mapping[str, Any]) -> Any:
         ValueError: no such type, or values that the class refuses.
     """
     require_causal(config)
-    values = {name: _with_floats(value) for name, value in _of_the_model(config).items()}
+    values = {name: _with_floats(value) for name, value in of_the_model(config).items()}
     with quiet():
         try:
             return transformers_library().CONFIG_MAPPING[config["model_type"]].from_dict(values)
@@ -80,7 +80,8 @@ def refusal(model_type: str, error: Exception) -> str:
     return f"a {model_type} cannot be made from these values ({error}): save the model again"
 
 
-def _of_the_model(config: Mapping[str, Any]) -> dict[str, Any]:
+def of_the_model(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What describes the model, without where it came from and how it was stored."""
     return {name: value for name, value in config.items() if not name.startswith("_") and name not in _NOT_THE_MODEL}
 
 

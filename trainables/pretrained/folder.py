@@ -11,18 +11,20 @@ from trainables.pretrained.model import model_on_meta
 from trainables.pretrained.weights import require_shapes, weight_files
 
 
-def read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path, *, gives_keys: bool = False) -> dict[str, Any]:
     """The values of ``config.json`` that describe the model, without where and when it was saved.
 
     Raises:
-        ValueError: the folder holds no causal language model that can be a base; the text names the place and the cure.
+        ValueError: the folder holds no causal language model, or none that ``gives_keys`` for a datastore; the text names the
+            place and the cure.
         ModuleNotFoundError: transformers is not installed.
     """
     config = described_model(folder)
     weight_files(folder)
     try:
         model = model_on_meta(config)
-        key_source(model, "last_ffn_input")
+        if gives_keys:
+            key_source(model, "last_ffn_input")
     except ValueError as error:
         raise ValueError(f"{folder / CONFIG_FILE}: {error}") from error
     require_shapes(model, folder)

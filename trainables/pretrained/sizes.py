@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from trainables.pretrained.config import causal_configuration
 
 _MOST_LAYERS = 1_000
+_GATED = ("llama", "qwen2", "qwen3", "mistral", "gemma", "gemma2", "phi3", "olmo", "olmo2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,15 @@ class ModelSizes:
     layers: int
     positions: int | None
     """The longest window; None where the model names none."""
+    heads: int
+    """Of the queries."""
+    key_heads: int
+    """Of keys and values."""
+    head_width: int
+    inner: int
+    """Width inside a feed-forward layer."""
+    gated: bool
+    """Whether a feed-forward layer has three matrices, as in Llama, instead of two."""
 
 
 def model_sizes(config: Mapping[str, Any]) -> ModelSizes:
@@ -40,9 +50,21 @@ def _sizes(config: str) -> ModelSizes:
     if not 1 <= layers <= _MOST_LAYERS:
         what = f"a {configuration.model_type} with {layers:,} layers"
         raise ValueError(f"{what} cannot be a base model: take one with 1 to {_MOST_LAYERS:,}")
+    width, heads = int(configuration.hidden_size), int(getattr(configuration, "num_attention_heads", 1))
     return ModelSizes(
         vocabulary=int(configuration.vocab_size),
-        width=int(configuration.hidden_size),
+        width=width,
         layers=layers,
         positions=positions if isinstance(positions, int) else None,
+        heads=heads,
+        key_heads=_number(configuration, ("num_key_value_heads",)) or heads,
+        head_width=_number(configuration, ("head_dim",)) or max(1, width // heads),
+        inner=_number(configuration, ("intermediate_size", "n_inner", "ffn_dim")) or 4 * width,
+        gated=configuration.model_type in _GATED,
     )
+
+
+def _number(configuration: Any, names: Sequence[str]) -> int | None:
+    """The first of the values of these names that is a whole number."""
+    found = (getattr(configuration, name, None) for name in names)
+    return next((value for value in found if isinstance(value, int)), None)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -11,23 +9,21 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from torch import nn
 
 from trainables.architecture import Architecture
+from trainables.columns import by_row, counts_by_row
 from trainables.configuration import Configuration, ConfigurationError, Rule
 from trainables.counts import ParameterCounts
-from trainables.files import split_reference
 from trainables.fingerprint import fingerprint
+from trainables.pretrained.backbone import backbone_stage
 from trainables.retrieval.base_fields import BASE, base_model
+from trainables.shared_weights import write_weights
 from trainables.stages import Stage, StageContext
 from trainables.task import Task
 
 if TYPE_CHECKING:
     from trainables.training.request import RunRequest
-
-WEIGHTS, METRICS = "model.safetensors", "metrics.json"
-
 
 DEFAULT_BASE = {"architecture": "gpt", "use_ffn": True}
 BASE_MEANING = (
@@ -118,27 +114,9 @@ class BaseSpecification:
         )
 
 
-def by_row(function: Any, base: Any, task: Any) -> Any:
-    """``function(base, task)``; where ``base`` is a column of mappings an array with that of each row."""
-    if not isinstance(base, np.ndarray):
-        return function(base, task)
-    return np.array([function(row, _row_of(task, index)) for index, row in enumerate(base)])
-
-
-def _row_of(task: Any, index: int) -> Any:
-    fields = task.to_values() if isinstance(task, Configuration) else vars(task)
-    if not any(isinstance(value, np.ndarray) for value in fields.values()):
-        return task
-    return SimpleNamespace(**{name: value[index] if isinstance(value, np.ndarray) else value for name, value in fields.items()})
-
-
 def base_counts(base: Any, task: Any) -> ParameterCounts:
     """Closed form, all of it frozen; ``base`` may be a column of mappings, and fields of ``task`` columns."""
-    if not isinstance(base, np.ndarray):
-        return BaseSpecification.of(base).counts(task)
-    rows = [BaseSpecification.of(row).counts(_row_of(task, index)) for index, row in enumerate(base)]
-    names = ("block", "embedding", "other", "frozen", "buffers", "external")
-    return ParameterCounts(**{name: np.array([getattr(row, name) for row in rows]) for name in names})
+    return counts_by_row(lambda row, of_task: BaseSpecification.of(row).counts(of_task), base, task)
 
 
 def base_activation_elements(base: Any, task: Any) -> Any:
@@ -185,48 +163,17 @@ def build_base(base: Mapping[str, Any], task: Any) -> nn.Module:
     return PretrainedLanguageModel(specification.config or {})
 
 
-def load_base(module: nn.Module, folder: Path) -> None:
-    """Loads the weights that the stage ``base`` wrote, onto the module's device.
-
-    Raises:
-        ValueError: they are missing, unreadable or of another module.
-    """
-    path = folder / WEIGHTS
-    try:
-        module.load_state_dict(_safetensors().load_file(path))
-    except Exception as error:  # of safetensors, whose exceptions have no common base, and of torch
-        raise ValueError(
-            f"{path} does not hold the base of this run: {error}; remove {folder}, and it will be made again"
-        ) from error
-
-
 def base_stage(base: Mapping[str, Any], task_type: type[Task], task: Configuration) -> Stage:
     """The stage ``base``: ``model.safetensors``, and in ``metrics.json`` what the base's run measured last.
 
     A backbone is copied, so it has measured nothing, and it is the driver that copies it, from where it lies.
     """
     specification = BaseSpecification.of(base)
+    if specification.backbone is not None and specification.config is not None:
+        return backbone_stage(specification.backbone, specification.config)
     values = specification.values(task_type, task)
-    if specification.backbone is not None:
-        return Stage(
-            "base", f"base model {split_reference(specification.backbone)[0]}", values, _copying(specification, task), True
-        )
     assert specification.architecture is not None
     return Stage("base", f"base model {specification.architecture.name}", values, _training(specification, task_type, task))
-
-
-def _copying(specification: BaseSpecification, task: Any) -> Callable[[Path, StageContext], None]:
-    def make(folder: Path, context: StageContext) -> None:
-        from trainables.pretrained.weights import load_pretrained
-
-        reference = str(specification.backbone)
-        if reference not in context.files:
-            raise FileNotFoundError(f"the folder of {reference} is not known here: it is the driver that copies a backbone")
-        module: Any = build_base({"backbone": reference, "config": specification.config}, task)
-        load_pretrained(module, context.files[reference])
-        _write(folder, module, {})
-
-    return make
 
 
 def _training(specification: BaseSpecification, task_type: type[Task], task: Any) -> Callable[[Path, StageContext], None]:
@@ -234,7 +181,7 @@ def _training(specification: BaseSpecification, task_type: type[Task], task: Any
         name = f"unfinished-{fingerprint(specification.values(task_type, task))}"
         request = specification.request(task_type, task, context.artifacts, context.artifacts / name)
         module, metrics = train_base(request, context)
-        _write(folder, module, metrics)
+        write_weights(folder, module, metrics)
         shutil.rmtree(context.artifacts / name, ignore_errors=True)
 
     return make
@@ -262,18 +209,3 @@ def train_base(request: RunRequest, context: StageContext) -> tuple[nn.Module, M
             raise ValueError(f"its training diverged, {diverged}: lower lr in the training of the base") from diverged
         keeper.keep(session, report)
     return session.module, report.metrics
-
-
-def _write(folder: Path, module: nn.Module, metrics: Mapping[str, float]) -> None:
-    # Clones, as tied tables share their memory, which safetensors refuses.
-    state = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in module.state_dict().items()}
-    _safetensors().save_file(state, folder / WEIGHTS)
-    (folder / METRICS).write_text(json.dumps(dict(metrics), indent=1, sort_keys=True) + "\n")
-
-
-def _safetensors() -> Any:
-    """Imported here, as architectures without a base run where it is not installed."""
-    try:
-        return importlib.import_module("safetensors.torch")
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("the weights of a base need the package safetensors: pip install safetensors") from error

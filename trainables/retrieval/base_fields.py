@@ -85,7 +85,7 @@ class BaseFields:
         from trainables.pretrained.folder import read_config
 
         try:
-            return {"config": read_config(path)}
+            return {"config": read_config(path, gives_keys=True)}
         except (ValueError, ModuleNotFoundError) as error:
             raise ConfigurationError([(field, str(error))]) from error
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
+from trainables.columns import by_row
 from trainables.configuration import Configuration, Rule, hyperparameter
-from trainables.retrieval.base import BASE_MEANING, DEFAULT_BASE, base_pair_rules, base_width, by_row
+from trainables.retrieval.base import BASE_MEANING, DEFAULT_BASE, base_pair_rules, base_width
 from trainables.retrieval.base_fields import BASE
 from trainables.retrieval.index import IndexKind
 from trainables.retrieval.keys import KeyLayer

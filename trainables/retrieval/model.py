@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from trainables.configuration import Configuration
 from trainables.counts import ParameterCounts
 from trainables.language import Split, TokenBatch, target_log_probabilities
-from trainables.retrieval.base import base_activation_elements, base_counts, base_width, build_base, load_base
+from trainables.retrieval.base import base_activation_elements, base_counts, base_width, build_base
 from trainables.retrieval.datastore import Datastore
 from trainables.retrieval.index import Searcher
 from trainables.retrieval.keys import encode
 from trainables.retrieval.neighbors import Neighbors, RetrievedSplit, kept_neighbors
 from trainables.retrieval.prepared_stages import index_plan, inspect_retrieval, retrieval_stages
 from trainables.retrieval.statistics import TokenStatistics, token_statistics
+from trainables.shared_weights import load_weights
 from trainables.stages import Stage
 from trainables.task import Task, TokenModule
 from trainables.tasks._language.corpus_data import CorpusData, windows
@@ -86,7 +87,7 @@ class RetrievalLanguageModel(nn.Module):
             ValueError: a folder does not hold what belongs to this model.
         """
         device = next(self.base.parameters()).device
-        load_base(self.base, folders["base"])
+        load_weights(self.base, folders["base"])
         self._store = Datastore.open(folders["datastore"], device)
         if self._store.keys.numel() + self._store.size != self._external:
             raise ValueError(f"{folders['datastore']} is not the datastore of this model: it has {self._store.size:,} entries")

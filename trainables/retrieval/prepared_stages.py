@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from trainables.configuration import Configuration, ConfigurationError
 from trainables.language import Split
-from trainables.retrieval.base import BaseSpecification, base_stage, base_width, build_base, inspect_base, load_base
+from trainables.retrieval.base import BaseSpecification, base_stage, base_width, build_base, inspect_base
 from trainables.retrieval.datastore import KEYS, VALUES, Datastore, half_keys, link_store, stored_values
 from trainables.retrieval.index import INDEX_FILE, IndexPlan, Searcher, build_index
 from trainables.retrieval.neighbors import Excluded, base_queries, kept_neighbors, write_neighbors
+from trainables.shared_weights import load_weights
 from trainables.stages import Stage, StageContext
 from trainables.task import Task
 from trainables.tasks._language.corpus_data import CorpusData
@@ -190,7 +191,7 @@ def excluded_entries(data: CorpusData, excluded: Excluded) -> Tensor:
 
 def _loaded_base(model: Any, task: Any, context: StageContext) -> nn.Module:
     base = build_base(model.base, task).to(context.device)
-    load_base(base, context.folders["base"])
+    load_weights(base, context.folders["base"])
     return base.requires_grad_(False).eval()
 
 

@@ -20,7 +20,7 @@ from trainables.architecture import Architecture
 from trainables.configuration import Configuration, ConfigurationError, hyperparameter
 from trainables.exhibits.canvas import preload_canvas
 from trainables.exhibits.forecast import ForecastExhibit
-from trainables.task import Task, register_task
+from trainables.task import EpochTask, register_task
 from trainables.tasks._forecasting.csv_reader import CsvSource, read_csv_series
 from trainables.tasks._forecasting.predictions import CodebookUse, codebook_use, multi_step, one_step, predict
 from trainables.tasks._forecasting.scale import Scale
@@ -100,7 +100,7 @@ class Windows(NamedTuple):
 
 
 @register_task("forecasting")
-class ForecastingTask(Task):
+class ForecastingTask(EpochTask):
     """Forecasting: predict the next value of a series from a window of its past, and go on from the prediction."""
 
     kind = "series"

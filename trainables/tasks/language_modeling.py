@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from trainables.architecture import Architecture
 from trainables.language import BasedModule, OwnLoss, Split, StoringModule, TokenBatch, target_log_probabilities
 from trainables.observation import Observed, observe
-from trainables.task import Mode, Task, register_task
+from trainables.task import EpochTask, Mode, register_task
 from trainables.tasks._language.configuration import LanguageModelingConfiguration
 from trainables.tasks._language.corpora import corpus_tokens, write_corpus
 from trainables.tasks._language.corpus_data import CorpusData, TrainingExamples, as_windows, stretches, windows
@@ -43,7 +43,7 @@ _MEASURED_BY_MODULES: dict[str, Mode] = {
 
 
 @register_task("language_modeling")
-class LanguageModelingTask(Task):
+class LanguageModelingTask(EpochTask):
     """Language modeling: predict each token of a text; corpora are made, from Python's library, or from a path."""
 
     kind = "tokens"

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainables.configuration import Configuration, Rule, hyperparameter
-from trainables.task import Target, Task, TokenModule, register_task
+from trainables.task import EpochTask, Target, TokenModule, register_task
 from trainables.tasks._mqar_generator import RecallLaw
 
 _LOGITS_AT_ONCE = 2**22
@@ -63,7 +63,7 @@ class RecallBatch(NamedTuple):
 
 
 @register_task("mqar")
-class MqarTask(Task):
+class MqarTask(EpochTask):
     """Multi-query associative recall: say the value that was shown with each asked key."""
 
     kind = "tokens"

@@ -17,8 +17,11 @@ class TrainingConfiguration(Configuration):
     """How a module is trained; tasks have defaults of their own for some of these (see :func:`training_values`)."""
 
     lr: float = hyperparameter(1e-3, "learning rate of the first epoch", above=0)
-    batch_size: int = hyperparameter(32, "examples of an optimiser step", minimum=1)
+    batch_size: int = hyperparameter(32, "examples of a batch, and of an optimiser step where none are accumulated", minimum=1)
     eval_batch_size: int = hyperparameter(256, "examples evaluated at once; changes speed and memory, not results", minimum=1)
+    gradient_accumulation: int = hyperparameter(
+        1, "batches whose gradients are averaged before an optimiser step: memory of one, gradient of all", minimum=1
+    )
     epochs: int = hyperparameter(10, "passes over the training data; 0 evaluates only", minimum=0)
     optimizer: Literal["adamw", "adam"] = hyperparameter("adamw", "optimiser; adam adds weight decay to the gradient")
     weight_decay: float = hyperparameter(0.0, "weight decay of the parameters that follow lr", minimum=0)

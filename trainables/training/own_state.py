@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from torch import Tensor, nn
 
 
 def own_state(module: nn.Module) -> dict[str, Tensor]:
-    """The module's state without what comes from stages: the names that begin with one of ``module.prepared_prefixes``."""
+    """The module's state without what comes from stages.
+
+    These are the names that begin with one of ``module.prepared_prefixes``, and those for which ``module.is_prepared(name)``.
+    """
     prefixes: tuple[str, ...] = getattr(module, "prepared_prefixes", ())
-    return {name: value for name, value in module.state_dict().items() if not name.startswith(prefixes)}
+    is_prepared: Callable[[str], bool] = getattr(module, "is_prepared", lambda name: False)
+    found = module.state_dict().items()
+    return {name: value for name, value in found if not name.startswith(prefixes) and not is_prepared(name)}
 
 
 def load_own_state(module: nn.Module, state: Mapping[str, Tensor]) -> None:

@@ -6,6 +6,7 @@ import abc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -48,8 +49,11 @@ class Session(abc.ABC):
         self.device = device
         self.beat: Callable[[], None] = no_beat
 
+    measures_memory: ClassVar[bool] = False
+    """Whether it measures the memory itself, in other processes, so that what this process takes is nobody's figure."""
+
     module: nn.Module
-    """The module under study, from ``start`` on."""
+    """The module under study, from ``start`` on, where this process has it."""
     prepared: Path | None = None
     """The folder of prepared inputs, from ``start`` on; None where there are none."""
     stages: Mapping[str, Path] = {}

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from trainables.finite import finite_metrics
 from trainables.memory import estimated_mib, weights_mib
 from trainables.prepared import prepare_data
 from trainables.stages import StageContext, StagedModule, make_stages, stages_of
+from trainables.task import EpochTask
 from trainables.training.checkpoint import CheckpointRefused, read_checkpoint, write_checkpoint
 from trainables.training.forward_hooks import beat_on_forward
 from trainables.training.optimizer import build_optimizer, clip_gradients, optimised_parameters, set_learning_rate
@@ -44,7 +45,7 @@ class TrainingSession(Session):
         self.stages = self._make_stages(self.prepared)
         seed_everything(self.request.seed)
         self._order = torch.Generator().manual_seed(self.request.seed)
-        self.task = task_type(task, self.prepared, self.device)
+        self.task = cast(type[EpochTask], task_type)(task, self.prepared, self.device)
         self.module = self._resolved.architecture.build(self._resolved.model, task).to(self.device)
         if isinstance(self.module, StagedModule):
             self.module.attach(self.stages, self.prepared)
@@ -172,9 +173,10 @@ class TrainingSession(Session):
     def _train_batches(self) -> float:
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         steps = 0
+        batches = -(-self.task.examples_per_epoch // self._resolved.training.batch_size)
         for batch in self.task.train_batches(self._resolved.training.batch_size, self._next_order()):
             self._tell_progress(steps)
-            total += self._optimizer_step(batch)
+            total += self._accumulate(batch, steps, batches)
             steps += 1
             if steps % _STEPS_BETWEEN_CHECKS == 0:
                 self._require_finite("the training loss", total.item(), {})
@@ -187,15 +189,22 @@ class TrainingSession(Session):
             in_epoch = steps * self._resolved.training.batch_size / self.task.examples_per_epoch
             tell((self._epoch - 1 + in_epoch) / self._resolved.training.epochs)
 
-    def _optimizer_step(self, batch: Any) -> Tensor:
+    def _accumulate(self, batch: Any, index: int, batches: int) -> Tensor:
+        """The loss of the batch ``index`` of ``batches``; the optimiser steps behind the last batch of each group."""
+        size = self._resolved.training.gradient_accumulation
+        group = min(size, batches - index // size * size)
         loss = self.task.loss(self.module, batch)
-        torch.autograd.backward(loss)
+        torch.autograd.backward(loss if group == 1 else loss / group)
+        if index % size == group - 1:
+            self._optimizer_step()
+        self.beat()
+        return loss.detach()
+
+    def _optimizer_step(self) -> None:
         if self._resolved.training.clip_grad is not None:
             clip_gradients(self._parameters, self._resolved.training.clip_grad)
         self._optimizer.step()
         self._optimizer.zero_grad()
-        self.beat()
-        return loss.detach()
 
     def _next_order(self) -> Tensor:
         count = self.task.examples_per_epoch

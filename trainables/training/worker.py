@@ -114,10 +114,12 @@ class RunWorker:
         self._fingerprint = request.fingerprint()
         task_type = request.resolved().task_type
         task_type.preload()
-        self._monitor = MemoryMonitor(self._device)
-        self._monitor.start()
-        self._baseline = DeviceBaseline(self._device)
-        session: Session = (task_type.session or TrainingSession)(request, self._device)
+        kind: type[Session] = task_type.session or TrainingSession
+        if not kind.measures_memory:
+            self._monitor = MemoryMonitor(self._device)
+            self._monitor.start()
+            self._baseline = DeviceBaseline(self._device)
+        session = kind(request, self._device)
         session.beat = self._beat
         session.start()
         self._keeper.continue_session(session)

@@ -10,7 +10,7 @@ from orchestrator.document import child_path
 from orchestrator.space.dimension import ChoiceDimension, Dimension, FloatDimension, IntegerDimension
 from orchestrator.space.reading.context import Context, Mistake, nearest_choice
 from orchestrator.space.reading.files import FileMistake
-from orchestrator.space.reading.nested import read_nested
+from orchestrator.space.reading.nested import mapping_node, read_nested
 from orchestrator.space.reading.slot import Slot
 from trainables.configuration import Hyperparameter, convert
 
@@ -51,10 +51,11 @@ class DimensionReader:
     def constant(self, slot: Slot) -> Any:
         """A plain value of the wanted type and in the field's range; of a file its reference, of another model what it means."""
         value = self._converted(slot)
+        node = mapping_node(self._field, slot.node) if self._field.nested is not None else None
+        if node is not None:
+            return read_nested(self._context, self._field, node, slot.path)
         if problem := self._field.problem_with(value):
             raise self.wrong(slot, f"`{self._field.name}` {problem}", self._field.meaning)
-        if self._field.nested is not None and isinstance(value, Mapping):
-            return read_nested(self._context, self._field, self._field.nested, slot.node, slot.path)
         return self._reference(slot, value) if self._field.names_file(value) else value
 
     def _reference(self, slot: Slot, written: str) -> str:

@@ -162,10 +162,18 @@ def _read_training(context: Context, entry: ReadEntry, shared: Shared, node: Nod
         _check_scope(context, placed, configuration_type, "field of `training`")
     defaults = shared.task_type.training_defaults if shared.task_type else {}
     _read_fields(context, entry, "training.", placed, configuration_type, defaults)
-    if entry.architecture is not None and entry.architecture.evaluation_only:
+    if shared.task_type is not None and not shared.task_type.trains:
+        _refuse_any_training(context, shared.task_type, placed)
+    elif entry.architecture is not None and entry.architecture.evaluation_only:
         _refuse_training(context, entry, node.get("training"), child_path(path, "training"))
         _leave_out_training(entry, node.get("training"))
     _refuse_training_without_epochs(context, entry, placed)
+
+
+def _refuse_any_training(context: Context, task_type: type[Task], placed: Placed) -> None:
+    for path, found in placed.values():
+        message = f"the task `{task_type.name}` trains nothing: `{found.key}` has no effect"
+        context.error(found.key_node, path, message, "leave `training` out")
 
 
 def _refuse_training(context: Context, entry: ReadEntry, own: Node | None, path: str) -> None:

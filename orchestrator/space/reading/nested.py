@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from orchestrator.document import Entry, Node, child_path
@@ -11,18 +11,20 @@ from orchestrator.space.reading.context import Context, Mistake, nearest_choice
 from orchestrator.space.reading.files import FileMistake
 from orchestrator.space.reading.section import plain_problem
 from orchestrator.space.reading.slot import OPTIONS, takes_mapping
-from trainables.configuration import ConfigurationError, DescribesFiles, Hyperparameter, Nested
+from trainables.configuration import Abbreviated, ConfigurationError, DescribesFiles, Hyperparameter, Nested
 
 MADE_ONCE = "`{}` describes a model that is made once for all trials: nothing in it can be searched or computed"
 SEARCH_WHOLE = "give a constant, or search whole ones with {choice: [{…}, {…}]}"
 
 
-def read_nested(context: Context, owner: Hyperparameter, nested: Nested, node: Node, path: str) -> dict[str, Any]:
-    """The mapping that stands at ``node`` as what ``nested`` reads in it, with references to its files.
+def read_nested(context: Context, owner: Hyperparameter, node: Node, path: str) -> dict[str, Any]:
+    """The mapping that stands at ``node`` as what ``owner.nested`` reads in it, with references to its files.
 
     Raises:
         Mistake: there are some; all have been reported.
     """
+    assert owner.nested is not None
+    nested = owner.nested
     reading = _Reading(context, owner, nested, node, path, _known_fields(context, owner, nested, node, path))
     values = reading.group(node, path, "")
     if reading.refused:
@@ -40,8 +42,20 @@ def _known_fields(context: Context, owner: Hyperparameter, nested: Nested, node:
         return nested.fields(node.plain())
     except ConfigurationError as error:
         # For the hints: what stands beside the default is likely to stand beside what was meant.
-        _Reading(context, owner, nested, node, path, nested.fields(owner.default or {})).report(error)
+        _Reading(context, owner, nested, node, path, nested.fields(owner.default_mapping)).report(error)
         raise Mistake from None
+
+
+def mapping_node(owner: Hyperparameter, node: Node) -> Node | None:
+    """The mapping that describes another model at ``node``: the one that stands there, or the one that a text there abbreviates;
+    None where neither does."""
+    if isinstance(node.value, dict):
+        return node
+    abbreviates = isinstance(node.value, str) and node.value not in owner.names and isinstance(owner.nested, Abbreviated)
+    if not abbreviates:
+        return None
+    name = owner.nested.text_field  # type: ignore[union-attr]
+    return replace(node, value={name: Entry(name, node, node)}, text="")
 
 
 @dataclass(frozen=True)

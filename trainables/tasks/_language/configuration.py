@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from trainables.configuration import Configuration, Rule, hyperparameter
 from trainables.language import Split
@@ -16,6 +16,26 @@ _MOST_FACTS = 10_000_000
 
 BYTES = "bytes"
 """The tokeniser that needs no file."""
+
+
+class CorpusConfiguration(Protocol):
+    """What decides the tokens of a corpus and its splits; the sizes of the splits are exact."""
+
+    @property
+    def corpus(self) -> str: ...
+    @property
+    def text_column(self) -> str: ...
+    @property
+    def tokenizer(self) -> str: ...
+    @property
+    def boundary(self) -> str | None: ...
+    @property
+    def vocab_size(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+
+    def targets(self) -> dict[Split, int]:
+        """The number of scored targets of each split; 0 for one that is not wanted."""
 
 
 @dataclass(frozen=True, kw_only=True)

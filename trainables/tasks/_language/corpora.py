@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trainables.configuration import ConfigurationError
 from trainables.language import Split
-from trainables.tasks._language.configuration import LanguageModelingConfiguration
+from trainables.tasks._language.configuration import CorpusConfiguration
 from trainables.tasks._language.corpus_data import META, write_split
 from trainables.tasks._language.facts import facts_corpus
 from trainables.tasks._language.hub_dataset import is_saved_dataset, read_saved_dataset
@@ -18,7 +18,7 @@ from trainables.tasks._language.text_folder import read_text_file, read_text_fol
 from trainables.tasks._language.tokenizers import Tokenizer, tokenizer_of
 
 
-def corpus_tokens(configuration: LanguageModelingConfiguration) -> dict[Split, SplitTokens]:
+def corpus_tokens(configuration: CorpusConfiguration) -> dict[Split, SplitTokens]:
     """The tokens of each split, of the exact sizes that are asked for.
 
     Raises:
@@ -28,7 +28,7 @@ def corpus_tokens(configuration: LanguageModelingConfiguration) -> dict[Split, S
     return split_corpus(_documents(configuration, tokenizer), configuration.targets(), tokenizer, configuration.seed)
 
 
-def write_corpus(configuration: LanguageModelingConfiguration, folder: Path) -> None:
+def write_corpus(configuration: CorpusConfiguration, folder: Path) -> None:
     """Writes ``{split}_tokens.npy`` and ``{split}_documents.npy``, int32 (n + 1,), and ``meta.json``; raises as above."""
     splits = corpus_tokens(configuration)
     for split, made in splits.items():
@@ -42,7 +42,7 @@ def write_corpus(configuration: LanguageModelingConfiguration, folder: Path) -> 
     (folder / META).write_text(json.dumps(meta, indent=1) + "\n")
 
 
-def _documents(configuration: LanguageModelingConfiguration, tokenizer: Tokenizer) -> Mapping[str, Sequence[str]]:
+def _documents(configuration: CorpusConfiguration, tokenizer: Tokenizer) -> Mapping[str, Sequence[str]]:
     if configuration.corpus == "facts":
         return facts_corpus(configuration.targets(), configuration.seed, lambda text: 1 + len(tokenizer.encode([text])[0]))
     if configuration.corpus == "stdlib":

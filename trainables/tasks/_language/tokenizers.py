@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainables.configuration import ConfigurationError
-from trainables.tasks._language.configuration import BYTES, LanguageModelingConfiguration
+from trainables.tasks._language.configuration import BYTES, CorpusConfiguration
 
 Ids = npt.NDArray[Any]
 """Token ids (n,) of some integer type."""
@@ -75,7 +75,7 @@ class FileTokenizer:
         return [end for _, end in self._tokenizer.encode(text, add_special_tokens=False).offsets]
 
 
-def tokenizer_of(configuration: LanguageModelingConfiguration) -> Tokenizer:
+def tokenizer_of(configuration: CorpusConfiguration) -> Tokenizer:
     """The tokeniser that ``configuration.tokenizer`` names.
 
     Raises:
