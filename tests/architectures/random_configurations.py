@@ -14,6 +14,12 @@ TOKEN_ARCHITECTURES = sorted(name for name, found in architectures().items() if 
 SERIES_ARCHITECTURES = sorted(name for name, found in architectures().items() if found.kind == "series")
 MQAR_FAMILY = ("gpt", "unified_kv", "delta_net")
 
+_SIZES = {"vocab_size": 64, "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 2, "num_attention_heads": 2}
+BACKBONES = [
+    {"config": {"model_type": "llama", **_SIZES}},
+    {"config": {"model_type": "qwen2", **_SIZES, "num_key_value_heads": 1, "tie_word_embeddings": True}},
+]
+
 
 def recall_task(vocab_size: int = 23, input_seq_len: int = 12) -> SimpleNamespace:
     """With the fields of single windows alone."""
@@ -43,6 +49,8 @@ def shapes() -> st.SearchStrategy[list[int]]:
 
 def _values(field: Hyperparameter, shape: list[int]) -> st.SearchStrategy[object]:
     sizes = st.integers(1, 9)
+    if field.name == "backbone":
+        return st.sampled_from(BACKBONES)
     if field.type == list[int]:
         return st.lists(sizes, min_size=len(shape), max_size=len(shape))
     if field.type == list[int] | None:  # numbers of blocks, each once

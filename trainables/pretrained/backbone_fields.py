@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ BACKBONE_MEANING = (
     f"a causal language model of Hugging Face transformers: its folder, {{config: {{model_type: …}}}}, or one of "
     f"{', '.join(SHAPES)}; the last two have random weights"
 )
+
+_DIMENSIONS = frozenset(("int", "float", "choice", "grid", "list"))
 
 _FOLDER = Hyperparameter(
     name="folder",
@@ -49,7 +52,7 @@ class BackboneFields:
             if "folder" in values:
                 problem = "the folder's configuration is missing: name it in a search space, or give its config.json as config"
             raise ConfigurationError([(None, problem)])
-        return {**values, "config": _checked(values["config"])}
+        return {**values, "config": _checked(values["config"], written="folder" not in values)}
 
     def identity(self, values: Mapping[str, Any]) -> Any:
         """Of a folder the content of its files."""
@@ -67,17 +70,43 @@ class BackboneFields:
             raise ConfigurationError([(field, str(error))]) from error
 
 
-def _checked(config: Any) -> dict[str, Any]:
+def _checked(config: Any, *, written: bool) -> dict[str, Any]:
     from trainables.pretrained.config import of_the_model
     from trainables.pretrained.model import model_on_meta
 
     if not isinstance(config, Mapping):
         raise ConfigurationError([("config", f"expected a mapping, got {config!r}")])
+    if "model_type" not in config:
+        raise ConfigurationError([("config", "name the model_type, such as llama, qwen2 or gpt2")])
     try:
-        model_on_meta(of_the_model(config))
+        model_on_meta(of_the_model({name: value for name, value in config.items() if not _is_dimension(value)}))
+        problems = _problems(config) if written else []
     except (ValueError, ModuleNotFoundError) as error:
         raise ConfigurationError([("config", str(error))]) from error
+    if problems:
+        raise ConfigurationError(problems)
     return of_the_model(config)
+
+
+def _problems(config: Mapping[str, Any]) -> list[tuple[str | None, str]]:
+    """What transformers would take without a word: names that it does not know, and values that are to be searched."""
+    from trainables.pretrained.config import known_keys
+
+    known = known_keys(config["model_type"])
+    problems: list[tuple[str | None, str]] = []
+    for name, value in config.items():
+        if name not in known and name != "model_type":
+            near = difflib.get_close_matches(name, known, n=1)
+            cure = f"did you mean {near[0]!r}?" if near else "leave it out"
+            problems.append((f"config.{name}", f"is nothing that a {config['model_type']} has: {cure}"))
+        if _is_dimension(value):
+            cure = "search whole ones with backbone: {choice: [{config: …}, …]}"
+            problems.append((f"config.{name}", f"cannot be searched, as a backbone is made once: {cure}"))
+    return problems
+
+
+def _is_dimension(value: Any) -> bool:
+    return isinstance(value, Mapping) and bool(_DIMENSIONS & value.keys())
 
 
 BACKBONE = BackboneFields()

@@ -77,7 +77,15 @@ def causal_configuration(config: Mapping[str, Any]) -> Any:
 
 def refusal(model_type: str, error: Exception) -> str:
     """What is said where transformers refuses the values of a configuration."""
-    return f"a {model_type} cannot be made from these values ({error}): save the model again"
+    reason = " ".join(str(error).split())
+    return f"a {model_type} cannot be made from these values ({reason}): correct them, or save the model again"
+
+
+def known_keys(model_type: str) -> frozenset[str]:
+    """The values that the configuration of a model type has."""
+    kind = transformers_library().CONFIG_MAPPING[model_type]
+    with quiet():
+        return frozenset({*kind().to_dict(), *kind.attribute_map, "rope_theta", "rope_scaling"})
 
 
 def of_the_model(config: Mapping[str, Any]) -> dict[str, Any]:
