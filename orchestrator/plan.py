@@ -122,7 +122,7 @@ def _plan_entry(cells: tuple[StudySpace, ...], speed: float) -> EntryPlan:
             counts = cell.architecture.count(model, task)
             memory.append(_predicted(cell, model, task, training, counts))
             seconds.append(_seconds(cell, task, training, counts, speed))
-            size = max(size, int(counts.trainable) * _BYTES * _STATE_COPIES)
+            size = max(size, cell.task_type.trains * int(counts.trainable) * _BYTES * _STATE_COPIES)
     known = [value for value in seconds if value is not None]
     rough = float(np.mean(known)) if len(known) == len(seconds) else None
     return EntryPlan((min(memory), max(memory)), rough, size)
@@ -141,6 +141,9 @@ def _typed(space: StudySpace, structure: Mapping[str, Any]) -> tuple[Configurati
 
 
 def _predicted(space: StudySpace, model: Any, task: Any, training: TrainingConfiguration, counts: ParameterCounts) -> float:
+    told = space.task_type.predicted_mib(space.architecture, model, task)
+    if told is not None:
+        return told
     activations = space.architecture.activation_elements(model, task) * space.task_type.windows_per_example(task)
     return float(estimated_mib(counts, activations, training.batch_size, training=training.epochs > 0))
 

@@ -30,7 +30,7 @@ class TokenBatch:
     targets: Tensor
     """int64, the token behind each."""
     documents: Tensor
-    """int64, the number of the document of each token; memories hold nothing of another document."""
+    """int64, the number of the document of each token; memories hold nothing of another document, where they can."""
     positions: Tensor
     """int64, the place of each token in the split."""
     scored: Tensor

@@ -64,8 +64,8 @@ class StagedModule(Protocol):
 
 
 def stages_of(architecture: Architecture, model: Configuration, task_type: type[Task], task: Configuration) -> Sequence[Stage]:
-    """The stages that runs of a configuration need, in the order in which they are made."""
-    return architecture.stages(model, task_type, task)
+    """The stages that runs of a configuration need, in the order in which they are made; none where weights do not matter."""
+    return architecture.stages(model, task_type, task) if task_type.trains else ()
 
 
 def make_stages(stages: Sequence[Stage], context: StageContext, elsewhere: Sequence[Path] = ()) -> dict[str, Path]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.architecture import Architecture, DataKind
-from trainables.configuration import Configuration
+from trainables.configuration import Configuration, Rule
 
 Mode = Literal["min", "max"]
 """Whether smaller or larger values of a metric are better."""
@@ -62,6 +62,13 @@ class Target:
         return value >= self.threshold if self.mode == "max" else value <= self.threshold
 
 
+def metric_of_part(metric: str, part: str) -> str:
+    """``val/acc_rank`` of the part ``boolq`` is ``val/boolq/acc_rank``: some trackers keep metrics as files, and could not have a
+    file and a folder of one name."""
+    start, _, leaf = metric.rpartition("/")
+    return f"{start}/{part}/{leaf}"
+
+
 class Task(abc.ABC):
     """One task. Subclasses are registered with :func:`register_task` and live in one file each.
 
@@ -80,6 +87,18 @@ class Task(abc.ABC):
     """Metrics that tables show beside the objectives."""
     baseline_ratios: ClassVar[Mapping[str, str]] = {}
     """Of a metric the one that is its ratio to a baseline, which pictures show as a line."""
+    baselines: ClassVar[Mapping[str, str]] = {}
+    """Of a metric the one that says the same of what runs are compared with: a line of its own in tables and pictures by length,
+    and, for :attr:`part_metrics`, in tables by part."""
+    length_metrics: ClassVar[Mapping[str, tuple[str | tuple[str, ...], ...]]] = {}
+    """Of each field that is a length of sequences the metrics that are measured at it, which a report shows by length; of names
+    in a tuple of their own it shows the first that runs have."""
+    position_metrics: ClassVar[Mapping[str, str]] = {}
+    """Metrics that are numbered by position, such as ``val/segment_loss`` for ``val/segment_loss/00`` and so on, each with the
+    field whose length the positions divide into equal parts; a report draws them along the sequence."""
+    part_metrics: ClassVar[Mapping[str, str]] = {}
+    """By what the data consist of, such as ``task``, the metric that is also measured of each part (:func:`metric_of_part`); a
+    report has a table with a column for each part."""
     training_defaults: ClassVar[Mapping[str, Any]] = {}
     """Values of the training configuration that differ from its own defaults for this task."""
     trains: ClassVar[bool] = True
@@ -92,6 +111,16 @@ class Task(abc.ABC):
     def measures(cls, metric: str, architecture: Architecture) -> bool:
         """Whether a run of ``architecture`` can have ``metric``, which is one of the task's."""
         return True
+
+    @classmethod
+    def pair_rules(cls, architecture: Architecture) -> tuple[Rule, ...]:
+        """Rules over (model, task) that ``architecture`` must meet on this task, besides its own."""
+        return ()
+
+    @classmethod
+    def predicted_mib(cls, architecture: Architecture, model: Any, task: Any) -> float | None:
+        """Expected peak memory of a run in MiB; None where it is that of training in epochs."""
+        return None
 
     @classmethod  # noqa: B027 - most tasks need nothing besides
     def preload(cls) -> None:

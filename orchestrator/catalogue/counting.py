@@ -169,7 +169,8 @@ def _configurations(
     task = _configuration(task_type.configuration_type, task_values, _TASK_SCOPE, f"the task `{task_type.name}`", problems)
     if model is None or task is None:
         raise CountError(problems)
-    if broken := [rule.message for rule in architecture.pair_rules if not rule.holds(model, task)]:
+    rules = (*architecture.pair_rules, *task_type.pair_rules(architecture))
+    if broken := [rule.message for rule in rules if not rule.holds(model, task)]:
         raise CountError(broken)
     return model, task
 

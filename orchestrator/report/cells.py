@@ -12,6 +12,10 @@ from orchestrator.space.value import Constant
 from orchestrator.sweep.naming import shortened
 
 MISSING = "–"
+VRAM, HOST = "vram/peak_reserved_mib", "memory/peak_host_mib"
+PEAKS = {VRAM: "peak VRAM MiB", HOST: "peak host MiB"}
+"""The measured peaks of memory with the titles of their columns."""
+_DIGITS = {"_mib": 0, "_s": 1}
 
 
 @dataclass(frozen=True)
@@ -50,9 +54,8 @@ def varied_parameters(data: SweepData) -> list[str]:
 
 def memory_metric(trials: Sequence[TrialSummary]) -> tuple[str, str]:
     """The measured peak to show: of the GPU where there is one, else of the process on the host."""
-    if any(trial.metric("vram/peak_reserved_mib") is not None for trial in trials):
-        return "vram/peak_reserved_mib", "peak VRAM MiB"
-    return "memory/peak_host_mib", "peak host MiB"
+    metric = VRAM if any(trial.metric(VRAM) is not None for trial in trials) else HOST
+    return metric, PEAKS[metric]
 
 
 def shown_scopes(data: SweepData) -> list[str]:
@@ -69,7 +72,7 @@ def objective_metrics(data: SweepData) -> list[str]:
 def measured_columns(data: SweepData, trials: Sequence[TrialSummary]) -> dict[str, str]:
     """Metrics of memory and time with the titles of their columns; not those that are objectives and shown so."""
     memory, label = memory_metric(trials)
-    titles = {memory: label, "time/train_s": "train s"}
+    titles = {memory: label, **({"time/train_s": "train s"} if data.specification.task_type.trains else {})}
     return {metric: title for metric, title in titles.items() if metric not in objective_metrics(data)}
 
 
@@ -81,15 +84,21 @@ def reported_metrics(data: SweepData, trials: Sequence[TrialSummary]) -> list[st
 
 def measured_cells(trial: TrialSummary, columns: Iterable[str]) -> list[str]:
     """MiB without, seconds with a digit behind the point."""
-    return [_rounded(trial.metric(metric), 1 if metric.endswith("_s") else 0) for metric in columns]
+    return [measured_text(metric, trial.metric(metric)) for metric in columns]
+
+
+def measured_text(metric: str, value: float | None) -> str:
+    """Of one metric: MiB without, seconds with a digit behind the point, anything else with four significant digits."""
+    digits = next((digits for ending, digits in _DIGITS.items() if metric.endswith(ending)), None)
+    return number(value) if value is None or digits is None else f"{value:.{digits}f}"
 
 
 def number(value: float | None) -> str:
-    """Four significant digits; whole numbers as they are, with thousands separated."""
+    """Four significant digits; whole numbers, and the whole part of large ones, as they are, with thousands separated."""
     if value is None:
         return MISSING
-    if float(value).is_integer() and abs(value) < 1e15:
-        return f"{int(value):,}"
+    if abs(value) < 1e15 and (float(value).is_integer() or abs(value) >= 1e4):
+        return f"{value:,.0f}"
     return f"{value:.4g}"
 
 
@@ -111,10 +120,6 @@ def parameter_cells(data: SweepData, trial: TrialSummary) -> list[str]:
 
 def parameter_header(data: SweepData) -> list[str]:
     return [*varied_parameters(data), *(f"params/{scope}" for scope in shown_scopes(data))]
-
-
-def _rounded(value: float | None, digits: int) -> str:
-    return MISSING if value is None else f"{value:.{digits}f}"
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

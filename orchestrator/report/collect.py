@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from orchestrator.record import checked_events
@@ -17,6 +18,7 @@ from orchestrator.sweep.recorded_space import recorded_specification
 from orchestrator.sweep.state import RunState, SweepState, TrialState
 from trainables.counts import SCOPES
 from trainables.files import shown_names
+from trainables.pretrained.backbone_names import backbone_key, backbone_names, is_backbone
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,24 @@ class SweepData:
     def kept_runs(self) -> list[tuple[TrialState, RunState]]:
         """The runs of the kept trials, each with its trial."""
         return [(trial, run) for trial in self.kept_trials for run in self.state.runs_of(trial.id)]
+
+    def shown(self, value: Any) -> Any:
+        """A value of a configuration; of a file and of a backbone its name, told apart from others of this sweep."""
+        if is_backbone(value):
+            return self._backbones.get(backbone_key(value), value)
+        return self._files.get(value, value) if isinstance(value, str) else value
+
+    @cached_property
+    def _files(self) -> dict[str, str]:
+        return shown_names(self.specification.files)
+
+    @cached_property
+    def _backbones(self) -> dict[str, str]:
+        """The names of the backbones of all trials, by what identifies them."""
+        models = [trial.configuration["model"] for trial in self.kept_trials]
+        values = [value for model in models for name, value in model.items() if name == "backbone" or is_backbone(value)]
+        distinct = {backbone_key(value): value for value in values}
+        return dict(zip(distinct, backbone_names(distinct.values()), strict=True))
 
 
 @dataclass(frozen=True)
@@ -118,11 +138,7 @@ def summarise(data: SweepData, trial: TrialState) -> TrialSummary:
     space = next(space for space in data.specification.spaces if space.name == trial.space)
     objectives = zip(data.specification.objectives, trial.values or [], strict=True)
     measured = [_measured(objective, value, runs) for objective, value in objectives]
-    files = shown_names(data.specification.files)
-    parameters = {
-        name: files.get(value, value) if isinstance(value, str) else value
-        for name, value in compared_parameters(space, trial.configuration).items()
-    }
+    parameters = {name: data.shown(value) for name, value in compared_parameters(space, trial.configuration).items()}
     return TrialSummary(trial.space, trial.entry, trial, runs, measured, parameters)
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.report.cells import MISSING, Table, number
+from orchestrator.report.cells import HOST, MISSING, PEAKS, Table, number
 from orchestrator.report.collect import SweepData
-
-_PEAKS = {"vram/peak_reserved_mib": "peak VRAM MiB", "memory/peak_host_mib": "peak host MiB"}
 
 
 def shared_table(data: SweepData) -> Table | None:
@@ -15,8 +13,8 @@ def shared_table(data: SweepData) -> Table | None:
     rows = shared_json(data)
     if not rows:
         return None
-    peak = next((metric for metric in _PEAKS if any(metric in row["metrics"] for row in rows)), "memory/peak_host_mib")
-    header = ["shared", "what", "made in s", _PEAKS[peak], "MiB on disk", "runs", "entries"]
+    peak = next((metric for metric in PEAKS if any(metric in row["metrics"] for row in rows)), HOST)
+    header = ["shared", "what", "made in s", PEAKS[peak], "MiB on disk", "runs", "entries"]
     cells = [
         [
             row["stage"],

@@ -58,7 +58,7 @@ def model_name(data: SweepData, best: TrialSummary) -> str:
         scope, _, leaf = name.rpartition(".")
         values = best.trial.configuration[scope or "model"]
         if values.get(leaf) is not None:
-            shown.append(f"{leaf} {parameter(values[leaf])}")
+            shown.append(f"{leaf} {parameter(data.shown(values[leaf]))}")
     return best.row + (f" ({', '.join(shown)})" if shown else "")
 
 

@@ -35,9 +35,14 @@ def result_table(data: SweepData) -> Table:
 
 def _objective_header(data: SweepData, bests: Sequence[TrialSummary]) -> list[str]:
     first, *others = data.specification.objectives
-    shown = [first.metric] + ([] if first.at == "best" else ["best step"])
+    shown = [first.metric] + (["best step"] if _shows_best_step(data) else [])
     shown += [*(objective.metric for objective in others), "on front"] if others else []
     return shown + (["solved at"] if _solved(bests) else [])
+
+
+def _shows_best_step(data: SweepData) -> bool:
+    """Not where the objective is it already, or where there is a single step."""
+    return data.specification.objective.at != "best" and data.specification.task_type.trains
 
 
 def _solved(bests: Sequence[TrialSummary]) -> bool:
@@ -57,7 +62,7 @@ def _row(
 ) -> list[str]:
     first, *others = best.objectives
     shown = [with_spread(first)]
-    shown += [] if data.specification.objective.at == "best" else [number(first.best_value)]
+    shown += [number(first.best_value)] if _shows_best_step(data) else []
     shown += [*map(with_spread, others), "yes" if on_front else "no"] if others else []
     shown += [_solved_at(best)] if _solved(bests) else []
     shown += [number(best.metric(metric)) for metric in reported_metrics(data, bests)]

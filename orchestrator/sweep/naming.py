@@ -10,6 +10,7 @@ from orchestrator.space.description import describe_plain
 from orchestrator.space.study_space import StudySpace
 from trainables.files import split_reference
 from trainables.fingerprint import fingerprint
+from trainables.pretrained.backbone_names import backbone_name, is_backbone
 
 _FILE_SAFE = {"between": "+", "times": "x"}
 _SHAPE = {"n_layers": "L", "dim": "D", "n_heads": "H"}
@@ -54,7 +55,8 @@ def run_name(space: StudySpace, configuration: Mapping[str, Mapping[str, Any]], 
 
 
 def shortened(value: Any, between: str = "/", times: str = "×") -> str:
-    """A value of a configuration, in short: real numbers with three digits, a file without its digest, a mapping as YAML has it.
+    """A value of a configuration, in short: real numbers with three digits, a file without its digest, a backbone by
+    its name, any other mapping as YAML has it.
 
     Lists in their order, equal neighbours counted: ``[1024, 256, 32]`` is ``1024/256/32``, ``[32, 32, 8]`` is ``32×2/8``. A list
     inside a list stands in parentheses, so that no two lists look the same: ``[[4, 4], [16]]`` is ``(4×2)/(16)``.
@@ -62,7 +64,7 @@ def shortened(value: Any, between: str = "/", times: str = "×") -> str:
     if isinstance(value, float):
         return f"{value:.3g}"
     if isinstance(value, Mapping):
-        return describe_plain(value)
+        return backbone_name(value) if is_backbone(value) else describe_plain(value)
     if not isinstance(value, (list, tuple)):
         return split_reference(value)[0] if isinstance(value, str) else str(value)
     written = [shortened(item, between, times) for item in value]
@@ -84,6 +86,11 @@ def _short(name: str, configuration: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _label(model: Mapping[str, Any]) -> str:
-    """Of a mapping that describes another model its first word, and digits that tell it from others: ``gpt@3f2a91``."""
+    """Of a mapping that describes another model its first word, and digits that tell it from others: ``gpt@3f2a91``.
+
+    A backbone has its own name: few sweeps compare two that are called the same.
+    """
+    if is_backbone(model):
+        return shortened(model, **_FILE_SAFE)
     words = (split_reference(value)[0] for value in model.values() if isinstance(value, str))
     return f"{next(words, '')}@{fingerprint(model):.6}"

@@ -23,8 +23,8 @@ from trainables.redaction import redact
 
 PARENT = "sweep"
 
-REPORT_TEXTS = ("table.md", "summary.md")
-"""What the parent run shows of the report, beside its pictures."""
+REPORT_FILES = ("table.md", "summary.md", "by_*.md", "*.png")
+"""What the parent run shows of the report."""
 
 
 class Telemetry(Protocol):
@@ -150,9 +150,8 @@ class MlflowTelemetry:
 
     def _tell_end(self, event: Event, state: SweepState, time_ms: int | None) -> None:
         report = self.folder / "report"
-        for path in (*(report / name for name in REPORT_TEXTS), *sorted(report.glob("*.png"))):
-            if path.exists():
-                self.tracker.log_artifact(self.key(PARENT), path)
+        for path in (path for pattern in REPORT_FILES for path in sorted(report.glob(pattern))):
+            self.tracker.log_artifact(self.key(PARENT), path)
         self._log_folder(PARENT, report / "pictures")
         self.tracker.close_run(self.key(PARENT), "KILLED" if event["interrupted"] else "FINISHED", time_ms)
 

@@ -25,7 +25,12 @@ BASE: dict[str, Any] = {
     **{"architecture": "gpt", "dim": 16, "n_layers": 1, "n_heads": 1, "dk": 16, "dv": 16, "use_ffn": True},
     "training": {"epochs": 1, "lr": 3e-3},
 }
+_BACKBONE: dict[str, Any] = {
+    **{"model_type": "qwen2", "vocab_size": 257, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2},
+    **{"num_attention_heads": 2, "num_key_value_heads": 1, "initializer_range": 0.2},
+}
 _SMALL: dict[str, Any] = {
+    **{"backbone": {"config": _BACKBONE}, "short_term_memory": 4, "input_block": 8, "memory_block": 4, "dropout": 0.0},
     **{"dim": 16, "n_layers": 2, "n_heads": 2, "dk": 8, "dv": 8, "du": 8, "use_ffn": True, "init_std": 0.2},
     **{"n_neighbors": 6, "memory_size": 24, "cache": 12, "warm_up": 0.0, "base": BASE, "knn_temperature": 10.0},
     **{"memory_heads": 2, "n_subkeys": 6, "query_dim": 8, "n_buckets": 4, "min_bucket_count": 10, "hidden": 8},
@@ -43,6 +48,7 @@ _OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
         "memorizing_transformer",
         {"separate_memory_projections": True, "qk_norm": False, "segment_len": 8},
     ),
+    "memo_gpt dual": ("memo_gpt", {"dual_ffn": True, "recompute": True, "ltm_visible_to_input": "last_n"}),
     "pkm batch norm": ("pkm", {"query_norm": "batch"}),
     "spalm other documents": ("spalm", {"exclude_document": True, "cache": 0}),
     "topk_attention feed-forward": ("topk_attention", {"ffn_n_neighbors": 9, "query_chunk": 5}),

@@ -59,6 +59,8 @@ class RecordedSweep:
     ) -> str:
         """A trial with a run for each of ``runs`` (curves by metric, and what is measured once); without values it failed.
 
+        ``entry`` may be the name of a grid cell.
+
         ``drawn`` and ``constant`` are values by field (``dk``, ``training.lr``) of a gpt, else some width and a learning rate.
         """
         number = self._numbers[entry] = self._numbers.get(entry, -1) + 1
@@ -91,7 +93,7 @@ def suggestion(trial: str, entry: str, number: int, runs: Iterable[str]) -> dict
         "trial": trial,
         "answered_by": None,
         "space": entry,
-        "entry": entry,
+        "entry": entry.partition(".")[0],
         "architecture": entry,
         "drawn": {**width, "training.lr": 1e-3},
         "configuration": {"model": {"dim": 32, "n_layers": 2, **width}, "task": {}, "training": {"lr": 1e-3, "epochs": 3}},

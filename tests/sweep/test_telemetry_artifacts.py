@@ -93,6 +93,9 @@ def test_the_end_of_a_sweep_hands_over_tables_and_pictures_of_its_report(tmp_pat
     for name in (
         "table.md",
         "summary.md",
+        "by_length.md",
+        "by_length.csv",
+        "by_length.png",
         "figure.png",
         "slices.png",
         "report.json",
@@ -101,7 +104,7 @@ def test_the_end_of_a_sweep_hands_over_tables_and_pictures_of_its_report(tmp_pat
     ):
         (tmp_path / "report" / name).write_text(name)
     told = Teller(tmp_path).tell(kind="end", interrupted=False)
-    expected = ["table.md", "summary.md", "figure.png", "slices.png", "pictures"]
+    expected = ["table.md", "summary.md", "by_length.md", "by_length.png", "figure.png", "slices.png", "pictures"]
     assert told == [*(("i/sweep", f"report/{name}") for name in expected), ("i/sweep", "FINISHED")]
 
 

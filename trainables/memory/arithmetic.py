@@ -13,9 +13,13 @@ MIB = 2**20
 
 
 def weights_mib(module: nn.Module) -> float:
-    """Parameters and buffers of ``module`` in MiB, each in its own precision; a tensor that is shared counts once."""
+    """Parameters and buffers of ``module`` in MiB, each in its own precision; a tensor that is shared counts once.
+
+    What belongs to the weights besides, such as the scales of quantised ones, is told by ``module.extra_bytes()``.
+    """
     tensors = itertools.chain(module.parameters(), module.buffers())
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors) / MIB
+    extra: int = getattr(module, "extra_bytes", lambda: 0)()
+    return (sum(tensor.numel() * tensor.element_size() for tensor in tensors) + extra) / MIB
 
 
 def estimated_mib(

@@ -17,7 +17,8 @@ from trainables.pretrained.transformers_package import quiet, transformers_libra
 
 
 class PretrainedLanguageModel(nn.Module):
-    """The model that a ``config.json`` describes, with random weights in float32 on the default device (``meta`` too).
+    """The model that a ``config.json`` describes, with random weights in torch's default precision on its default device
+    (``meta`` too).
 
     It is a base, never trained here: its layers stay in evaluation mode, without dropout, whatever :meth:`train` says.
 
@@ -79,6 +80,11 @@ class PretrainedLanguageModel(nn.Module):
             logits = logits * self._scale
         return logits if self._cap is None else self._cap * torch.tanh(logits / self._cap)
 
+    def logits_and_cache(self, ids: Tensor) -> tuple[Tensor, Any]:
+        """Tokens (B, T) int64 to logits (B, T, V), with the keys and values from which the sequence can be continued."""
+        output = self.model.base_model(input_ids=ids, use_cache=True)
+        return self.output_head(output.last_hidden_state), output.past_key_values
+
     def forward(self, ids: Tensor) -> Tensor:
         """Tokens (B, T) int64 to logits (B, T, V)."""
         return self.output_head(self.hidden_states(ids))
@@ -118,7 +124,7 @@ def _on_meta(config: str) -> PretrainedLanguageModel:
 def _build(configuration: Any) -> tuple[Any, str]:
     """The model and the attention that it got: the fused one of torch where the model has it."""
     from_config = transformers_library().AutoModelForCausalLM.from_config
-    build = functools.partial(from_config, dtype=torch.float32, trust_remote_code=False)
+    build = functools.partial(from_config, dtype=torch.get_default_dtype(), trust_remote_code=False)
     with quiet():
         try:
             return build(configuration, attn_implementation="sdpa"), "sdpa"

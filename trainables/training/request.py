@@ -100,7 +100,8 @@ class RunRequest:
         task_type = _find("task", self.task, registry.tasks())
         model = architecture.configuration.from_values(self.model)
         task = task_type.configuration_type.from_values(self.task_values)
-        broken: list[tuple[str | None, str]] = [(None, r.message) for r in architecture.pair_rules if not r.holds(model, task)]
+        rules = (*architecture.pair_rules, *task_type.pair_rules(architecture))
+        broken: list[tuple[str | None, str]] = [(None, rule.message) for rule in rules if not rule.holds(model, task)]
         if broken:
             raise ConfigurationError(broken)
         training = TrainingConfiguration.from_values(training_values(task_type, self.training))

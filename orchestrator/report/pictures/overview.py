@@ -18,15 +18,15 @@ Panel = Callable[[Any, SweepData, Styles], None]
 
 
 def draw_figure(data: SweepData, path: Path) -> bool:
-    """Draws the panels into a PNG; False where no trial is complete yet."""
-    if not best_trials(data):
+    """Draws the panels into a PNG; False where no trial is complete yet, or all that was measured is memory in a single step."""
+    panels = _panels(data) if best_trials(data) else []
+    if not panels:
         return False
-    panels = _panels(data)
     styles = entry_styles(space.name for space in data.specification.spaces)
     width = 5.7 + 3.8 * (len(panels) - 1)
     figure = new_figure(width, 3.6 + legend_inches(listed(list(styles)), width))
-    all_axes = figure.subplots(1, len(panels), width_ratios=(3, *[2] * (len(panels) - 1)))
-    for draw, axes in zip(panels, all_axes, strict=True):
+    all_axes = figure.subplots(1, len(panels), squeeze=False, width_ratios=(3, *[2] * (len(panels) - 1)))
+    for draw, axes in zip(panels, all_axes[0], strict=True):
         draw(axes, data, styles)
         plain_style(axes)
     _legend(figure, styles, width)
@@ -36,12 +36,14 @@ def draw_figure(data: SweepData, path: Path) -> bool:
 
 
 def _panels(data: SweepData) -> list[Panel]:
-    """The scatter where there are two objectives; the memory where it is not one of those two."""
+    """The curves where runs have more than a step; the scatter where there are two objectives; the memory where it is not shown
+    as one of them."""
     metrics = objective_metrics(data)
-    if len(metrics) != 2:
-        return [_draw_curves, _draw_memory]
     memory, _ = memory_metric(best_trials(data))
-    return [_draw_curves, _draw_front] + ([] if memory in metrics else [_draw_memory])
+    curves = [_draw_curves] if any(len(run.curve) > 1 for _, run in data.kept_runs) else []
+    front = [_draw_front] if len(metrics) == 2 else []
+    is_shown = memory in metrics if front else memory == metrics[0]
+    return curves + front + ([] if is_shown else [_draw_memory])
 
 
 def _draw_curves(axes: Any, data: SweepData, styles: Styles) -> None:

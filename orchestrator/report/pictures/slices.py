@@ -36,7 +36,9 @@ def slices_figure(data: SweepData) -> Any | None:
     handles = _handles(panels, styles, level)
     figure = new_figure(width, 0.8 + 2.3 * lines + legend_inches([handle.get_label() for handle in handles], width))
     all_axes = figure.subplots(lines, columns, sharey=True, squeeze=False)
-    mode, end = data.specification.objective.mode, _end(panels, data.specification.objective.mode, level)
+    mode = data.specification.objective.mode
+    # Where nothing is trained, no trial went badly: what lies far out is what was asked for.
+    end = _end(panels, mode, level) if data.specification.task_type.trains else None
     _scale_values(all_axes[0][0], mode, _values(panels), end)
     for index, axes in enumerate(all_axes.flat):
         if index >= len(panels):

@@ -7,6 +7,7 @@ from typing import Any
 
 from orchestrator.space.reading.entry import ReadEntry, gridded
 from trainables.files import shown_names, split_reference
+from trainables.pretrained.backbone_names import backbone_names, is_backbone
 
 
 def cell_labels(entry: ReadEntry) -> dict[str, list[tuple[Any, str]]]:
@@ -22,7 +23,9 @@ def cell_labels(entry: ReadEntry) -> dict[str, list[tuple[Any, str]]]:
 
 
 def mapping_labels(values: Sequence[Any]) -> list[str]:
-    """What mappings differ in, as ``dim-32``: as many of their fields, in order, as tell them apart."""
+    """What mappings differ in, as ``dim-32``: as many of their fields, in order, as tell them apart; of backbones the names."""
+    if all(isinstance(value, str) or is_backbone(value) for value in values):
+        return backbone_names(values)
     flat = [dict(_leaves(value)) if isinstance(value, Mapping) else {"": value} for value in values]
     names = list(dict.fromkeys(name for leaves in flat for name in leaves))
     differing = [name for name in names if any(leaves.get(name) != flat[0].get(name) for leaves in flat)]

@@ -298,7 +298,8 @@ def _rules(space: StudySpace) -> list[HardConstraint]:
     own = [(rule, (model,)) for rule in space.architecture.configuration.rules]
     own += [(rule, (task,)) for rule in space.task_type.configuration_type.rules]
     own += [(rule, (space.training_namespace,)) for rule in TrainingConfiguration.rules]
-    pair = [(rule, (model, task)) for rule in space.architecture.pair_rules]
+    both = (*space.architecture.pair_rules, *space.task_type.pair_rules(space.architecture))
+    pair = [(rule, (model, task)) for rule in both]
     return [_hard(rule, namespaces) for rule, namespaces in [*own, *pair]]
 
 

@@ -1,4 +1,4 @@
-"""The configuration of the task ``language_modeling``."""
+"""The configuration of the task ``language_modeling``, and what tasks over text have in common."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trainables.language import Split
 GENERATED = ("facts", "stdlib")
 """Corpora that need no file."""
 
-_MOST_FACTS = 10_000_000
+MOST_FACTS = 10_000_000
 """Tokens of facts: they are made anew whenever a search space is checked, a second a million."""
 
 BYTES = "bytes"
@@ -39,11 +39,8 @@ class CorpusConfiguration(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LanguageModelingConfiguration(Configuration):
-    """A corpus, the tokens that are taken of it for each split, and the windows T = ``input_seq_len`` in which they are read.
-
-    The sizes of the splits are exact, so that all counts, such as the entries of a datastore, are known before there are data.
-    """
+class TextConfiguration(Configuration):
+    """A text and how it becomes tokens."""
 
     corpus: str = hyperparameter(
         "facts",
@@ -61,6 +58,15 @@ class LanguageModelingConfiguration(Configuration):
         None, "token that begins each document; null: the tokenizer's own, the first of <|endoftext|>, </s>, <eos>, [SEP], <s>"
     )
     vocab_size: int = hyperparameter(257, "token ids: those of the tokenizer; of bytes 256 and the boundary", minimum=2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageModelingConfiguration(TextConfiguration):
+    """A corpus, the tokens that are taken of it for each split, and the windows T = ``input_seq_len`` in which they are read.
+
+    The sizes of the splits are exact, so that all counts, such as the entries of a datastore, are known before there are data.
+    """
+
     input_seq_len: int = hyperparameter(128, "tokens T of a window, what a module without memory sees", minimum=2)
     segments: int = hyperparameter(4, "consecutive windows of a training example, over which memories are carried", minimum=1)
     eval_segments: int = hyperparameter(16, "windows of a stretch of evaluation, over which memories are carried", minimum=1)
@@ -75,8 +81,8 @@ class LanguageModelingConfiguration(Configuration):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            lambda task: (task.corpus != "facts") | (task.train_tokens <= _MOST_FACTS),
-            f"the corpus facts is for tests of at most {_MOST_FACTS:,} train_tokens: lower them, or name a corpus",
+            lambda task: (task.corpus != "facts") | (task.train_tokens <= MOST_FACTS),
+            f"the corpus facts is for tests of at most {MOST_FACTS:,} train_tokens: lower them, or name a corpus",
         ),
         Rule(
             lambda task: task.eval_stride is None or task.eval_stride <= task.input_seq_len,

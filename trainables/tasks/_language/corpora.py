@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from trainables.configuration import ConfigurationError
-from trainables.language import Split
+from trainables.language import SPLITS, Split
 from trainables.tasks._language.configuration import CorpusConfiguration
 from trainables.tasks._language.corpus_data import META, write_split
 from trainables.tasks._language.facts import facts_corpus
@@ -19,7 +19,7 @@ from trainables.tasks._language.tokenizers import Tokenizer, tokenizer_of
 
 
 def corpus_tokens(configuration: CorpusConfiguration) -> dict[Split, SplitTokens]:
-    """The tokens of each split, of the exact sizes that are asked for.
+    """The tokens of each split that is wanted, of the exact sizes that are asked for.
 
     Raises:
         ConfigurationError: the corpus or the tokeniser cannot be read or does not fit, with the name of the field.
@@ -42,9 +42,19 @@ def write_corpus(configuration: CorpusConfiguration, folder: Path) -> None:
     (folder / META).write_text(json.dumps(meta, indent=1) + "\n")
 
 
+def told_pages(configuration: CorpusConfiguration, tokenizer: Tokenizer) -> list[str]:
+    """The pages of the corpus facts that are trained on; every fact of the other splits is told there."""
+    trained: dict[Split, int] = {**dict.fromkeys(SPLITS, 0), "train": configuration.targets()["train"]}
+    return _facts(configuration, tokenizer, trained)["train"]
+
+
+def _facts(configuration: CorpusConfiguration, tokenizer: Tokenizer, targets: Mapping[Split, int]) -> dict[str, list[str]]:
+    return facts_corpus(targets, configuration.seed, lambda text: 1 + len(tokenizer.encode([text])[0]))
+
+
 def _documents(configuration: CorpusConfiguration, tokenizer: Tokenizer) -> Mapping[str, Sequence[str]]:
     if configuration.corpus == "facts":
-        return facts_corpus(configuration.targets(), configuration.seed, lambda text: 1 + len(tokenizer.encode([text])[0]))
+        return _facts(configuration, tokenizer, configuration.targets())
     if configuration.corpus == "stdlib":
         return {"train": StandardLibrary()}
     return _documents_at(Path(configuration.corpus), configuration.text_column)

@@ -49,12 +49,18 @@ class Fact:
 
     def sentence(self, turn: int = 0) -> str:
         """In the words of training, or ``turn`` templates further."""
-        words = TEMPLATES[(self.template + turn) % len(TEMPLATES)]
-        return words.format(relation=self.relation, subject=self.subject, object=self.object)
+        return self._words(turn).format(relation=self.relation, subject=self.subject, object=self.object)
+
+    def question(self, turn: int = 0) -> str:
+        """The sentence up to its object, which answers it."""
+        return self._words(turn).partition(" {object}")[0].format(relation=self.relation, subject=self.subject)
+
+    def _words(self, turn: int) -> str:
+        return TEMPLATES[(self.template + turn) % len(TEMPLATES)]
 
 
 def facts_corpus(targets: Mapping[Split, int], seed: int, count_tokens: Callable[[str], int]) -> dict[str, list[str]]:
-    """The documents of each split, pages of a few sentences, with at least one token more than it has ``targets``.
+    """The documents of each split that has ``targets``, pages of a few sentences, with at least one token more than those.
 
     Each subject has one fact. ``train`` tells each once; of those that it has room for each is repeated in one of the other
     splits only, in other words. ``count_tokens`` gives the tokens of a document.
@@ -67,11 +73,17 @@ def facts_corpus(targets: Mapping[Split, int], seed: int, count_tokens: Callable
     shares = _shares(told, [targets[split] for split in REPEATING])
     documents = {"train": pages}
     for split, share in zip(REPEATING, shares, strict=True):
-        repeated = _repeat(share, targets[split], draws, count_tokens)
+        repeated = _repeat(share, targets[split], draws, count_tokens) if targets[split] else []
         if repeated is None:
             raise _too_few(len(told), targets)
         documents[split] = repeated
     return documents
+
+
+def untold_facts(pages: Sequence[str], draws: np.random.Generator) -> Iterator[Fact]:
+    """Facts without end, each of a subject of its own that ``pages`` do not name."""
+    named = {word for page in pages for word in page.split()}
+    return (fact for fact in draw_facts(draws) if fact.subject not in named)
 
 
 def draw_facts(draws: np.random.Generator) -> Iterator[Fact]:
@@ -110,7 +122,7 @@ def _tell(target: int, draws: np.random.Generator, count_tokens: Callable[[str],
 
 def _shares(facts: Sequence[Fact], targets: Sequence[int]) -> list[Sequence[Fact]]:
     """The facts divided in proportion to what the splits ask for."""
-    edges = [round(len(facts) * sum(targets[:place]) / sum(targets)) for place in range(len(targets) + 1)]
+    edges = [round(len(facts) * sum(targets[:place]) / max(1, sum(targets))) for place in range(len(targets) + 1)]
     return [facts[first:last] for first, last in pairwise(edges)]
 
 
@@ -132,11 +144,15 @@ def _repeat(
 
 def _too_few(told: int, targets: Mapping[Split, int]) -> ConfigurationError:
     largest = max(REPEATING, key=targets.__getitem__)
-    asked = sum(targets[split] for split in REPEATING)
-    has = f"train_tokens hold {told} facts, too few to repeat them in other words on the {asked:,} tokens of fit, val and test"
-    return ConfigurationError(
-        [(f"{largest}_tokens", f"{has}: lower fit_tokens, val_tokens and test_tokens, or raise train_tokens")]
-    )
+    wanted = [split for split in REPEATING if targets[split]]
+    asked = sum(targets[split] for split in wanted)
+    has = f"train_tokens hold {told} facts, too few to repeat them in other words on the {asked:,} tokens of {_listed(wanted)}"
+    lowered = _listed([f"{split}_tokens" for split in wanted])
+    return ConfigurationError([(f"{largest}_tokens", f"{has}: lower {lowered}, or raise train_tokens")])
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _page(sentences: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,7 +50,7 @@ class _Exhausted(Exception):
 def split_corpus(
     parts: Mapping[str, Sequence[str]], targets: Mapping[Split, int], tokenizer: Tokenizer, seed: int
 ) -> dict[Split, SplitTokens]:
-    """The tokens of each split: one more than it has targets, each document begun by the boundary token.
+    """The tokens of each split that has targets: one more than those, each document begun by the boundary token.
 
     ``parts`` are the documents of ``train``, and perhaps of ``validation`` and ``test``. Splits that share a part are taken one
     behind the other: by whole documents where there is enough text, else a document is divided, at the end of a paragraph or a
@@ -60,7 +60,7 @@ def split_corpus(
         ConfigurationError: a part has no text, or fewer tokens than its splits ask for.
     """
     found: dict[Split, SplitTokens] = {}
-    for part, splits in _by_part(parts).items():
+    for part, splits in _by_part(parts, [split for split in _SOURCES if targets[split]]).items():
         count = len(parts[part])
         shuffled = len({_KIND[split] for split in splits}) > 1
         order = np.random.default_rng(seed).permutation(count) if shuffled else np.arange(count)
@@ -77,10 +77,10 @@ def split_corpus(
     return found
 
 
-def _by_part(parts: Mapping[str, Sequence[str]]) -> dict[str, list[Split]]:
+def _by_part(parts: Mapping[str, Sequence[str]], wanted: Iterable[Split]) -> dict[str, list[Split]]:
     grouped: dict[str, list[Split]] = {}
-    for split, sources in _SOURCES.items():
-        grouped.setdefault(next(source for source in sources if source in parts), []).append(split)
+    for split in wanted:
+        grouped.setdefault(next(source for source in _SOURCES[split] if source in parts), []).append(split)
     return grouped
 
 

@@ -10,12 +10,23 @@ import numpy as np
 import numpy.typing as npt
 
 from trainables.configuration import ConfigurationError
-from trainables.tasks._language.configuration import BYTES, CorpusConfiguration
+from trainables.tasks._language.configuration import BYTES
 
 Ids = npt.NDArray[Any]
 """Token ids (n,) of some integer type."""
 
 BOUNDARIES = ("<|endoftext|>", "</s>", "<eos>", "[SEP]", "<s>")
+
+
+class TokenizerConfiguration(Protocol):
+    """What decides a tokeniser."""
+
+    @property
+    def tokenizer(self) -> str: ...
+    @property
+    def boundary(self) -> str | None: ...
+    @property
+    def vocab_size(self) -> int: ...
 
 
 class Tokenizer(Protocol):
@@ -26,6 +37,9 @@ class Tokenizer(Protocol):
 
     def encode(self, texts: Sequence[str]) -> list[Ids]:
         """The token ids of each text, without a boundary."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids, none of them the boundary; bytes that are no UTF-8 become U+FFFD."""
 
     def text_of(self, text: str, start: int, stop: int) -> bytes:
         """The part of ``text``, in UTF-8, that its tokens ``start`` to ``stop`` (not included) stand for."""
@@ -41,6 +55,9 @@ class ByteTokenizer:
 
     def encode(self, texts: Sequence[str]) -> list[Ids]:
         return [np.frombuffer(text.encode(), dtype=np.uint8) for text in texts]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return bytes(ids).decode(errors="replace")
 
     def text_of(self, text: str, start: int, stop: int) -> bytes:
         return text.encode()[start:stop]
@@ -60,6 +77,9 @@ class FileTokenizer:
         encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
 
+    def decode(self, ids: Sequence[int]) -> str:
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
+
     def text_of(self, text: str, start: int, stop: int) -> bytes:
         """Characters that lie between tokens belong to the one behind them, those of the end to the last token."""
         ends = self._ends(text)
@@ -75,7 +95,7 @@ class FileTokenizer:
         return [end for _, end in self._tokenizer.encode(text, add_special_tokens=False).offsets]
 
 
-def tokenizer_of(configuration: CorpusConfiguration) -> Tokenizer:
+def tokenizer_of(configuration: TokenizerConfiguration) -> Tokenizer:
     """The tokeniser that ``configuration.tokenizer`` names.
 
     Raises:

@@ -1,0 +1,1 @@
+"""An implicit memory inside a rotary language model: hidden states of what has left its window, read by its own attention."""

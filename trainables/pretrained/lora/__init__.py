@@ -1,0 +1,1 @@
+"""Low-rank adapters in the matrices of a frozen backbone, through the package peft."""
