@@ -43,8 +43,10 @@ def measure_counts(module: nn.Module) -> ParameterCounts:
     """Counts the parameters of a built module (any device, ``meta`` too).
 
     The module follows the convention of every architecture here: its layers are in ``module.blocks``, its token embedding, if
-    it has one, in ``module.embedding``; what it holds outside itself is told by ``module.external_elements()``.
+    it has one, in ``module.embedding``; what it holds outside itself is told by ``module.external_elements()``. One whose
+    matrices are packed gives by ``module.unpacked()`` a module with those that they stand for.
     """
+    module = getattr(module, "unpacked", lambda: module)()
     total = _elements(module.parameters())
     blocks, embedding_module = getattr(module, "blocks", None), getattr(module, "embedding", None)
     block = _elements(blocks.parameters()) if isinstance(blocks, nn.Module) else total

@@ -73,4 +73,3 @@ def test_answers_are_better_than_the_majority_class_and_those_without_adapters_a
     _, metrics = measured(name, backbone, artifacts, 5, 0, **ADAPTERS)
     assert before["val/acc_rank"] < metrics["val/majority"]
     assert metrics["val/acc_rank"] - metrics["val/acc_rank_interval"] > metrics["val/majority"]
-    print(f"{name}: {metrics['val/acc_rank']:.3f} with adapters, {before['val/acc_rank']:.3f} without")

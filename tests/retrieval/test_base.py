@@ -1,6 +1,7 @@
 """The base model: how a mapping describes it, how it is trained once, and what is refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from retrieval_runs import BASE, CPU, TASK, made, request, stages
 from trainables.configuration import ConfigurationError, DescribesFiles
 from trainables.prepared import prepare_data
 from trainables.registry import tasks
-from trainables.retrieval.base import BaseSpecification, base_counts, base_width, build_base, train_base
+from trainables.retrieval.base import BaseSpecification, base_counts, base_width, build_base
 from trainables.retrieval.base_fields import BASE as FIELDS
+from trainables.shared_training import train_base
 from trainables.shared_weights import load_weights
 from trainables.stages import StageContext
 from trainables.training.session import TrainingSession
@@ -86,7 +88,8 @@ def test_it_is_trained_once_and_loaded_everywhere(tmp_path: Path) -> None:
     folder = tmp_path / "made"
     folder.mkdir()
     stage.make(folder, StageContext(tmp_path, data, CPU, beat=lambda: beats.append(1)))
-    alone = TrainingSession(BaseSpecification.of(BASE).request(tasks()["language_modeling"], _task(), tmp_path), CPU)
+    wanted = replace(BaseSpecification.of(BASE).request(tasks()["language_modeling"], _task()), artifacts=tmp_path)
+    alone = TrainingSession(wanted, CPU)
     alone.start()
     metrics = alone.step().metrics
     loaded = build_base(BASE, _task())
@@ -100,7 +103,7 @@ def test_training_that_was_interrupted_goes_on_from_its_checkpoint(tmp_path: Pat
     longer = {**BASE, "training": {"epochs": 2, "lr": 3e-3}}
     specification, task_type = BaseSpecification.of(longer), tasks()["language_modeling"]
     folder = tmp_path / "unfinished"
-    wanted = specification.request(task_type, _task(), tmp_path, folder)
+    wanted = replace(specification.request(task_type, _task()), artifacts=tmp_path, folder=folder)
     uninterrupted = TrainingSession(wanted, CPU)
     uninterrupted.start()
     uninterrupted.step()

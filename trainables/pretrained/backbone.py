@@ -12,14 +12,15 @@ from trainables.configuration import Configuration, ConfigurationError, Rule, hy
 from trainables.counts import ParameterCounts
 from trainables.files import identity, split_reference
 from trainables.pretrained.backbone_fields import BACKBONE, BACKBONE_MEANING
+from trainables.pretrained.backbone_names import backbone_name
+from trainables.pretrained.pretraining import inspect_pretraining, pretraining_stage
 from trainables.pretrained.shapes import SHAPES
 from trainables.pretrained.tokenizer import tokenizer_problem
 from trainables.sequence_length import length_field, sequence_length
+from trainables.shared_training import STAGE
 from trainables.shared_weights import write_weights
 from trainables.stages import Stage, StageContext
-
-STAGE = "base"
-"""The name of the stage that copies the weights: a base of a retrieval model and a backbone are one thing."""
+from trainables.task import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +36,21 @@ class Backbone:
 
     config: Mapping[str, Any]
     folder: str | None = None
-    """The reference to the folder with the weights; None: they are random."""
+    """The reference to the folder with the weights, where there is one."""
+    pretraining: Mapping[str, Any] | None = None
+    """How they are trained here, where they are. With neither they are random."""
 
     @classmethod
     def of(cls, value: Any) -> Backbone:
         """From the name of a shape, or a mapping as the field's configuration holds it."""
         if isinstance(value, str):
             return cls(SHAPES[value])
-        return cls(value["config"], value.get("folder"))
+        return cls(value["config"], value.get("folder"), value.get("pretraining"))
+
+    @property
+    def shares_weights(self) -> bool:
+        """Whether the weights come from a stage; else they are drawn from torch's global generator."""
+        return self.folder is not None or self.pretraining is not None
 
     def counts(self) -> ParameterCounts:
         """Exact, nothing frozen."""
@@ -57,9 +65,13 @@ class Backbone:
         length, field = (sequence_length(task), length_field(task)) if reads_whole else (None, "")
         return tokenizer_problem(self.config, vocab_size, length, trained=self.folder is not None, field=field)
 
-    def stages(self) -> tuple[Stage, ...]:
-        """The copy of the weights, where there are some."""
-        return () if self.folder is None else (backbone_stage(self.folder, self.config),)
+    def stages(self, task_type: type[Task], task: Configuration) -> tuple[Stage, ...]:
+        """The copy of a folder's weights, or their training."""
+        if self.folder is not None:
+            return (backbone_stage(self.folder, self.config),)
+        if self.pretraining is not None:
+            return (pretraining_stage(backbone_name({"config": self.config}), self.config, self.pretraining, task_type, task),)
+        return ()
 
 
 def backbone_stage(reference: str, config: Mapping[str, Any]) -> Stage:
@@ -101,6 +113,9 @@ def inspect_backbone(model: Any, task: Any, *, reads_whole: bool = True) -> None
     Raises:
         ConfigurationError: the model's vocabulary or its positions are not the task's.
     """
-    problem = Backbone.of(model.backbone).problem_with(task, reads_whole=reads_whole)
+    backbone = Backbone.of(model.backbone)
+    problem = backbone.problem_with(task, reads_whole=reads_whole)
     if problem is not None:
         raise ConfigurationError([("backbone", problem)])
+    if backbone.pretraining is not None:
+        inspect_pretraining(backbone.config, backbone.pretraining, task)

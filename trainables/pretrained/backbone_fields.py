@@ -9,11 +9,12 @@ from typing import Any
 
 from trainables.configuration import ConfigurationError, Hyperparameter
 from trainables.files import identity
+from trainables.pretrained.pretraining import PRETRAINING
 from trainables.pretrained.shapes import SHAPES
 
 BACKBONE_MEANING = (
     f"a causal language model of Hugging Face transformers: its folder, {{config: {{model_type: …}}}}, or one of "
-    f"{', '.join(SHAPES)}; the last two have random weights"
+    f"{', '.join(SHAPES)}; the last two have random weights, unless pretraining stands beside config"
 )
 
 _DIMENSIONS = frozenset(("int", "float", "choice", "grid", "list"))
@@ -38,13 +39,17 @@ class BackboneFields:
     text_field = "folder"
 
     def fields(self, values: Mapping[str, Any]) -> dict[str, Hyperparameter]:
-        return {"folder": _FOLDER, "config": _CONFIG}
+        return {"folder": _FOLDER, "config": _CONFIG, **PRETRAINING.fields()}
 
     def read(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """With the values of ``config`` that describe the model alone."""
-        unknown = [name for name in values if name not in ("folder", "config")]
+        unknown = [name for name in values if name not in ("folder", "config", "pretraining")]
         if unknown:
             raise ConfigurationError([(name, "is not a field") for name in unknown])
+        if "folder" in values and "pretraining" in values:
+            raise ConfigurationError(
+                [("pretraining", "does not go with a folder, whose model is as it was trained: take it away")]
+            )
         if values.get("folder") in SHAPES:
             raise ConfigurationError([("folder", f"is the name of a shape: write backbone: {values['folder']}")])
         if "config" not in values:
@@ -52,7 +57,8 @@ class BackboneFields:
             if "folder" in values:
                 problem = "the folder's configuration is missing: name it in a search space, or give its config.json as config"
             raise ConfigurationError([(None, problem)])
-        return {**values, "config": _checked(values["config"], written="folder" not in values)}
+        pretraining = {"pretraining": PRETRAINING.read(values["pretraining"])} if "pretraining" in values else {}
+        return {**values, "config": _checked(values["config"], written="folder" not in values), **pretraining}
 
     def identity(self, values: Mapping[str, Any]) -> Any:
         """Of a folder the content of its files."""

@@ -16,7 +16,11 @@ _DIGITS = 6
 
 def is_backbone(value: Any) -> bool:
     """Whether a value of a configuration is a mapping that describes a backbone."""
-    return isinstance(value, Mapping) and isinstance(value.get("config"), Mapping) and value.keys() <= {"folder", "config"}
+    return (
+        isinstance(value, Mapping)
+        and isinstance(value.get("config"), Mapping)
+        and value.keys() <= {"folder", "config", "pretraining"}
+    )
 
 
 def backbone_name(value: str | Mapping[str, Any]) -> str:

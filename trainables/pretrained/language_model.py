@@ -12,10 +12,11 @@ from trainables.columns import by_row, counts_by_row
 from trainables.configuration import Configuration
 from trainables.counts import ParameterCounts
 from trainables.pretrained.activations import activation_elements
-from trainables.pretrained.backbone import STAGE, Backbone, inspect_backbone
+from trainables.pretrained.backbone import Backbone, inspect_backbone
 from trainables.pretrained.model import PretrainedLanguageModel
 from trainables.pretrained.sizes import model_sizes
 from trainables.sequence_length import sequence_length
+from trainables.shared_training import STAGE
 from trainables.shared_weights import load_weights
 from trainables.stages import Stage
 from trainables.task import Task
@@ -24,7 +25,7 @@ from trainables.task import Task
 class BackboneLanguageModel(PretrainedLanguageModel):
     """A backbone that is trained: all of it, in training mode with the dropout of its own configuration.
 
-    The weights of a folder come from a stage; those of a shape are drawn from torch's global generator.
+    The weights of a folder or a pretraining come from a stage; others are drawn from torch's global generator.
     """
 
     def __init__(self, model: Any, task: Any) -> None:
@@ -36,17 +37,17 @@ class BackboneLanguageModel(PretrainedLanguageModel):
         return self
 
     def attach(self, folders: Mapping[str, Path], data: Path) -> None:
-        """Takes the weights of the backbone's folder, where it has one.
+        """Takes the weights of the backbone's folder or pretraining, where it has one.
 
         Raises:
             ValueError: they are not this model's.
         """
-        if self.backbone.folder is not None:
+        if self.backbone.shares_weights:
             load_weights(self, folders[STAGE])
 
     @classmethod
     def stages(cls, model: Any, task_type: type[Task], task: Configuration) -> Sequence[Stage]:
-        return Backbone.of(model.backbone).stages()
+        return Backbone.of(model.backbone).stages(task_type, task)
 
     @staticmethod
     def inspect(model: Any, task: Any) -> None:

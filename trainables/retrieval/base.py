@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,11 +14,10 @@ from trainables.architecture import Architecture
 from trainables.columns import by_row, counts_by_row
 from trainables.configuration import Configuration, ConfigurationError, Rule
 from trainables.counts import ParameterCounts
-from trainables.fingerprint import fingerprint
 from trainables.pretrained.backbone import backbone_stage
 from trainables.retrieval.base_fields import BASE, base_model
-from trainables.shared_weights import write_weights
-from trainables.stages import Stage, StageContext
+from trainables.shared_training import training_stage
+from trainables.stages import Stage
 from trainables.task import Task
 
 if TYPE_CHECKING:
@@ -93,11 +91,11 @@ class BaseSpecification:
         """What decides its weights."""
         if self.backbone is not None:
             return dict(BASE.identity({"backbone": self.backbone}))
-        run = self.request(task_type, task, Path()).resolved().identity_values()
+        run = self.request(task_type, task).resolved().identity_values()
         return {**run, "seed": self.seed, "data": task_type.data_values(task)}
 
-    def request(self, task_type: type[Task], task: Configuration, artifacts: Path, folder: Path | None = None) -> RunRequest:
-        """The run that trains it."""
+    def request(self, task_type: type[Task], task: Configuration) -> RunRequest:
+        """The run that trains it, without its folders."""
         from trainables.training.request import RunRequest
 
         assert self.architecture is not None and self.model is not None
@@ -109,8 +107,7 @@ class BaseSpecification:
             task_values=task.to_values(),
             training=self.training or {},
             seed=self.seed,
-            artifacts=artifacts,
-            folder=folder,
+            artifacts=Path(),
         )
 
 
@@ -171,41 +168,7 @@ def base_stage(base: Mapping[str, Any], task_type: type[Task], task: Configurati
     specification = BaseSpecification.of(base)
     if specification.backbone is not None and specification.config is not None:
         return backbone_stage(specification.backbone, specification.config)
-    values = specification.values(task_type, task)
     assert specification.architecture is not None
-    return Stage("base", f"base model {specification.architecture.name}", values, _training(specification, task_type, task))
-
-
-def _training(specification: BaseSpecification, task_type: type[Task], task: Any) -> Callable[[Path, StageContext], None]:
-    def make(folder: Path, context: StageContext) -> None:
-        name = f"unfinished-{fingerprint(specification.values(task_type, task))}"
-        request = specification.request(task_type, task, context.artifacts, context.artifacts / name)
-        module, metrics = train_base(request, context)
-        write_weights(folder, module, metrics)
-        shutil.rmtree(context.artifacts / name, ignore_errors=True)
-
-    return make
-
-
-def train_base(request: RunRequest, context: StageContext) -> tuple[nn.Module, Mapping[str, float]]:
-    """The trained module and its last metrics; goes on from the checkpoint in the request's folder, where one was interrupted.
-
-    Raises:
-        ValueError: the training diverged.
-    """
-    from trainables.training.keeper import CheckpointKeeper
-    from trainables.training.protocol import Diverged
-    from trainables.training.session import TrainingSession
-
-    session, keeper = TrainingSession(request, context.device), CheckpointKeeper(request)
-    session.beat = context.beat
-    session.start()
-    keeper.continue_session(session)
-    report = session.report_again()
-    while not report.finished:
-        try:
-            report = session.step()
-        except Diverged as diverged:
-            raise ValueError(f"its training diverged, {diverged}: lower lr in the training of the base") from diverged
-        keeper.keep(session, report)
-    return session.module, report.metrics
+    values = specification.values(task_type, task)
+    request = specification.request(task_type, task)
+    return training_stage(f"base model {specification.architecture.name}", values, request)

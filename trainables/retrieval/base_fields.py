@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trainables.architecture import Architecture
-from trainables.configuration import Configuration, ConfigurationError, Hyperparameter, convert
+from trainables.configuration import Configuration, ConfigurationError, Hyperparameter
 from trainables.files import identity
 from trainables.layers.token_model import TokenModel
+from trainables.nested_values import converted_fields
 from trainables.training.configuration import TrainingConfiguration, training_values
 
 TASK = "language_modeling"
@@ -59,7 +60,7 @@ class BaseFields:
             raise ConfigurationError([(_TRAINING, f"expected a mapping, got {training!r}")])
         nested = {f"{_TRAINING}.{name}": value for name, value in training.items()}
         written = {**{name: value for name, value in values.items() if name != _TRAINING}, **nested}
-        flat = _converted(written, fields)
+        flat = converted_fields(written, fields)
         model = architecture.configuration.from_values(_model_values(flat))
         if not getattr(model, "use_ffn", True):
             raise ConfigurationError([("use_ffn", "keys are taken at the last feed-forward layer: set use_ffn: true")])
@@ -153,24 +154,6 @@ def _read_backbone(values: Mapping[str, Any]) -> dict[str, Any]:
     if problems:
         raise ConfigurationError(problems)
     return dict(values)
-
-
-def _converted(values: Mapping[str, Any], fields: Mapping[str, Hyperparameter]) -> dict[str, Any]:
-    problems: list[tuple[str | None, str]] = [(name, "is not a field") for name in values if name not in fields]
-    converted: dict[str, Any] = {}
-    for name in values:
-        if name not in fields:
-            continue
-        try:
-            converted[name] = convert(values[name], fields[name].type)
-        except ValueError as error:
-            problems.append((name, str(error)))
-            continue
-        if problem := fields[name].problem_with(converted[name]):
-            problems.append((name, problem))
-    if problems:
-        raise ConfigurationError(problems)
-    return converted
 
 
 BASE = BaseFields()

@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from trainables.configuration import ConfigurationError
 from trainables.counts import ParameterCounts
 from trainables.language import MemoryControl, TokenBatch, head_log_probabilities
+from trainables.pretrained.backbone import inspect_backbone
 from trainables.pretrained.implicit_memory import costs
 from trainables.pretrained.implicit_memory.attention import WindowReading, both_ways, use_memory_attention
 from trainables.pretrained.implicit_memory.configuration import MemoGptConfiguration, first_token, pair_problems
@@ -104,6 +105,7 @@ class ImplicitMemoryModel(BackboneLanguageModel):
         problems = pair_problems(model, task)
         if problems:
             raise ConfigurationError(problems)
+        inspect_backbone(model, task, reads_whole=False)
 
     @staticmethod
     def count(model: Any, task: Any) -> ParameterCounts:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.counts import ParameterCounts
-from trainables.pretrained.backbone import STAGE, inspect_backbone
+from trainables.pretrained.backbone import inspect_backbone
 from trainables.pretrained.language_model import BackboneLanguageModel
 from trainables.pretrained.lora.adapters import inject_adapters, name_in_backbone, what_adapters_add
 from trainables.pretrained.lora.configuration import LoraConfiguration
@@ -19,6 +19,7 @@ from trainables.pretrained.lora.quantization import is_quantized, matrix_of, qua
 from trainables.pretrained.lora.rules import inspect_targets
 from trainables.pretrained.lora.targets import is_transposed, linear_layers, targets_of
 from trainables.pretrained.model import model_on_meta
+from trainables.shared_training import STAGE
 from trainables.shared_weights import read_weights
 
 
@@ -52,17 +53,18 @@ class LoraLanguageModel(BackboneLanguageModel):
     def is_prepared(self, name: str) -> bool:
         """Whether no checkpoint has to hold the tensor of this name.
 
-        The weights of a folder are in its stage. Those of a quantised shape never change, and the seed draws them again.
+        The weights of a folder or a pretraining are in their stage. Those of a quantised shape never change, and the seed draws
+        them again.
         """
-        return name not in self.adapters and (self.backbone.folder is not None or self.quantized)
+        return name not in self.adapters and (self.backbone.shares_weights or self.quantized)
 
     def attach(self, folders: Mapping[str, Path], data: Path) -> None:
-        """Takes the weights of the backbone's folder, where it has one, and packs them where they are to be quantised.
+        """Takes the weights of the backbone's folder or pretraining, where it has one, and packs those that are to be quantised.
 
         Raises:
             ValueError: they are not this model's.
         """
-        if self.backbone.folder is not None:
+        if self.backbone.shares_weights:
             self._load_backbone(read_weights(folders[STAGE]), folders[STAGE])
 
     def _load_backbone(self, state: dict[str, Tensor], folder: Path) -> None:
