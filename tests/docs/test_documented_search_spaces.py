@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from documents import DOCUMENTS, ROOT, WITH_MISTAKES, Block, all_blocks, table_rows
-from named_models import write_model, write_tokenizer
+from named_models import write_classification_data, write_model, write_token_ids, write_tokenizer
 
 from orchestrator.check import check_feasibility
 from orchestrator.document import SearchSpaceError
@@ -50,7 +50,7 @@ def _checked(path: Path) -> SweepSpecification:
 
 @pytest.fixture(scope="module")
 def named_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with everything that the documents name: a CSV, texts, a tokenizer, and a model with its tokenizer."""
+    """A folder with everything that the documents name: a CSV, texts, a tokenizer, models with theirs, token ids and rows."""
     folder = tmp_path_factory.mktemp("named")
     rows = [f"{step / 10},{step % 7},{step % 5}" for step in range(300)]
     (folder / "measured.csv").write_text("\n".join(["time,level,flow", *rows]) + "\n")
@@ -58,7 +58,10 @@ def named_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(30):
         (folder / f"texts/{number}.txt").write_text(" ".join(f"w{place}" for place in range(7000)))
     write_tokenizer(folder / "tokenizer.json", 8000)
-    write_model(folder / "models/gpt2", 50257)
+    for name, size in (("gpt2", 50257), ("qwen2", 151936), ("llama", 32000)):
+        write_model(folder / "models" / name, name, size)
+    write_token_ids(folder / "data/openwebtext", 2000)
+    write_classification_data(folder / "data/six_tasks")
     return folder
 
 
