@@ -113,6 +113,11 @@ class Task(abc.ABC):
         return True
 
     @classmethod
+    def why_unmeasured(cls, metric: str, configuration: Any) -> str | None:
+        """Why runs of ``configuration`` do not have ``metric``, which is one of the task's, with the cure; None where they do."""
+        return None
+
+    @classmethod
     def pair_rules(cls, architecture: Architecture) -> tuple[Rule, ...]:
         """Rules over (model, task) that ``architecture`` must meet on this task, besides its own."""
         return ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -60,10 +61,10 @@ def count_configuration(architecture: str, assignments: Sequence[str] = ()) -> C
     """
     found = _architecture(architecture)
     values = _parse_assignments(assignments)
-    task_type = _task(found, values.pop(_TASK, None))
+    task_types = _tasks(found, values.pop(_TASK, None))
     task_values = {key.removeprefix(_TASK_SCOPE): values.pop(key) for key in list(values) if key.startswith(_TASK_SCOPE)}
     values = _with_nested(found.configuration.hyperparameters(), values)
-    model, task = _configurations(found, task_type, values, task_values)
+    model, task = _fitting_configurations(found, task_types, values, task_values)
     module = _build_on_meta(found, model, task)
     return CountReport(
         architecture=architecture,
@@ -80,14 +81,14 @@ def _architecture(name: str) -> Architecture:
     return known[name]
 
 
-def _task(architecture: Architecture, name: Any) -> type[Task]:
-    """The task called ``name``; without a name the first that gives what the architecture takes."""
+def _tasks(architecture: Architecture, name: Any) -> list[type[Task]]:
+    """The task called ``name``; without a name all that give what the architecture takes."""
     known = available_tasks()
     fitting = [task for task in known.values() if architecture.fits(task.name, task.kind)]
     if name is None:
         if not fitting:
             raise CountError([f"no task that is available gives {architecture.kind}, which `{architecture.name}` needs"])
-        return fitting[0]
+        return fitting
     if name not in list(known):
         raise CountError([unknown_name("task", str(name), known, RESERVED_TASKS)])
     if known[name] not in fitting:
@@ -96,7 +97,7 @@ def _task(architecture: Architecture, name: Any) -> type[Task]:
         if architecture.kind == known[name].kind:
             message = f"`{architecture.name}` does not run on the task `{name}`"
         raise CountError([f"{message} (tasks that fit: {names})"])
-    return known[name]
+    return [known[name]]
 
 
 def _parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
@@ -159,6 +160,21 @@ def _read_nested(field: Hyperparameter, written: Any) -> Any:
         except Mistake:
             pass
     raise CountError([f"{found.message}: {found.hint}" if found.hint else found.message for found in diagnostics.found])
+
+
+def _fitting_configurations(
+    architecture: Architecture, task_types: Sequence[type[Task]], values: Mapping[str, Any], task_values: Mapping[str, Any]
+) -> tuple[Configuration, Configuration]:
+    """On the first task; where nothing is said of tasks, on the first whose defaults suit the model, as a pretrained one has a
+    vocabulary of its own."""
+    first, *others = task_types
+    try:
+        return _configurations(architecture, first, values, task_values)
+    except CountError:
+        for other in () if task_values else others:
+            with contextlib.suppress(CountError):
+                return _configurations(architecture, other, values, task_values)
+        raise
 
 
 def _configurations(

@@ -52,6 +52,7 @@ def _inspect_tasks(specification: SweepSpecification, diagnostics: Diagnostics, 
             for field, message in seen[key]:
                 node, path = _place(root, space, field)
                 diagnostics.add(node, path, message)
+        _demand_objectives(specification, space, configurations, diagnostics, root)
         _demand_listed_data(space, configurations, diagnostics, root)
 
 
@@ -62,7 +63,7 @@ def _inspect_models(specification: SweepSpecification, diagnostics: Diagnostics,
             key = fingerprint({"architecture": space.architecture.name, "model": model.to_values(), "task": task.to_values()})
             if key not in seen:
                 inspect = functools.partial(_inspect_pair, space.architecture, model, task, specification.files)
-                seen[key] = _found_problems(inspect, {**named_references(task), **named_references(model)})
+                seen[key] = _found_problems(inspect, named_references(model))
             for field, message in seen[key]:
                 node, path = _model_place(root, space, field)
                 diagnostics.add(node, path, message)
@@ -161,6 +162,30 @@ def _told(field: str | None, file: str, message: str) -> str:
     """With the field, and the file that it names or is about."""
     about = f" ({file})" if file else ""
     return f"`{field}`{about}: {message}" if field else message
+
+
+def _demand_objectives(
+    specification: SweepSpecification,
+    space: StudySpace,
+    configurations: Iterable[Configuration],
+    diagnostics: Diagnostics,
+    root: Node | None,
+) -> None:
+    """Without an objective's value no trial could be more than a failure."""
+    for number, objective in enumerate(specification.objectives):
+        found = (specification.task_type.why_unmeasured(objective.metric, task) for task in configurations)
+        reason = next((why for why in found if why is not None), None)
+        if reason is not None:
+            node, path = _objective_place(root, number)
+            diagnostics.add(node, path, f"runs of `{space.name}` have no `{objective.metric}`, which is an objective", reason)
+
+
+def _objective_place(root: Node | None, number: int) -> tuple[Node | Position, str]:
+    node, path = root.get("objective") if root else None, "objective"
+    if node is not None and node.items:
+        node, path = node.items[number], child_path(path, number)
+    metric = node.get("metric") if node else None
+    return metric or node or Position(), path
 
 
 def _demand_listed_data(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from trainables.counts import SCOPES
 from trainables.task import Mode, Task
 
+_OF_TRAINING = ("train/loss", "time/train_s")
 COMMON_METRICS: dict[str, Mode] = {
     "train/loss": "min",
     **dict.fromkeys((f"params/{scope}" for scope in SCOPES), "min"),
@@ -23,4 +24,5 @@ COMMON_METRICS: dict[str, Mode] = {
 
 def objective_metrics(task_type: type[Task]) -> dict[str, Mode]:
     """All metrics that an objective on this task may name, the task's own first."""
-    return dict(task_type.metrics) | dict(task_type.final_metrics) | COMMON_METRICS
+    common = {name: mode for name, mode in COMMON_METRICS.items() if task_type.trains or name not in _OF_TRAINING}
+    return dict(task_type.metrics) | dict(task_type.final_metrics) | common

@@ -139,6 +139,18 @@ def test_all_mistakes_are_told_at_once(memsweep):
     assert len(result.stderr.splitlines()) == 3
 
 
+def test_a_folder_with_a_model_is_counted_without_naming_a_task(memsweep, tmp_path):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+    LlamaForCausalLM(LlamaConfig(vocab_size=3000, **sizes)).save_pretrained(tmp_path)
+    counted = memsweep("count", "lora_values", f"backbone={tmp_path}", "--json")
+    assert counted.exit_code == 0, counted.stderr
+    assert json.loads(counted.stdout)["params"]["trainable"] == 2 * 8 * (2 * (32 + 32) + 32 + 48)
+    refused = memsweep("count", "lora_values", f"backbone={tmp_path}", "task=segment_lm")
+    assert refused.exit_code == 2 and "the backbone does not fit the task" in refused.stderr
+
+
 def test_a_reserved_name_is_refused_as_not_available_yet(memsweep, monkeypatch):
     monkeypatch.setattr("orchestrator.catalogue.counting.RESERVED_ARCHITECTURES", ("promised",))
     monkeypatch.setattr("orchestrator.catalogue.counting.RESERVED_TASKS", ("promised_task",))

@@ -81,3 +81,15 @@ def test_where_no_trial_can_have_anything_the_lower_ends_are_looked_at_all_the_s
     (diagnostic,) = found(specification(tmp_path, "{k: {int: [2, 6]}}", require))
     assert diagnostic.message == "no structure of `around` meets its rules"
     assert [k for _, k, *_ in seen] == [2], "so that what makes it impossible can be told"
+
+
+def test_a_fault_of_a_model_is_not_put_down_to_a_file_of_the_task(tmp_path: Path) -> None:
+    (tmp_path / "ids").mkdir()
+    for name in ("train.bin", "val.bin"):
+        (tmp_path / "ids" / name).write_bytes(bytes(400))
+    config = "{model_type: gpt2, vocab_size: 9, n_embd: 8, n_layer: 1, n_head: 1}"
+    task = "{name: segment_lm, tokens: ids, vocab_size: 9, train_length: 32, val_length: 64, n_segments: 2}"
+    entry = f"{{backbone: {{config: {config}}}, target_modules: [q_proj]}}"
+    (tmp_path / "space.yaml").write_text(f"task: {task}\narchitectures:\n  lora_attn: {entry}\n")
+    messages = [diagnostic.message for diagnostic in found(read_search_space(tmp_path / "space.yaml"))]
+    assert any(message.startswith("`target_modules`: a gpt2 has no q_proj") for message in messages), messages

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mlflow_servers import MlflowServer
 
 HERE = Path(__file__).parent
-sys.path.append(str(HERE.parent / "tracking"))
+sys.path += [str(HERE.parent / "tracking"), str(HERE.parent / "pretrained")]
 
 SLOTS = 2
 

@@ -1,6 +1,7 @@
 """Model folders that cannot be a base: what is said, before anything starts and when weights are read."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -128,10 +129,42 @@ def refused_while_loading(folder: Path) -> str:
 
 
 def test_weights_without_some_of_the_tensors_are_refused(folder: Path) -> None:
-    state = load_file(folder / "model.safetensors")
+    module, state = PretrainedLanguageModel(read_config(folder)), load_file(folder / "model.safetensors")
     del state["transformer.h.1.mlp.c_fc.weight"]
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-    assert "lack 1 tensors of the model, such as transformer.h.1.mlp.c_fc.weight" in refused_while_loading(folder)
+    assert "transformer.h.1.mlp.c_fc.weight is in the model of config.json alone" in refused(folder)
+    with pytest.raises(ValueError, match=r"lack 1 tensors of the model, such as transformer\.h\.1\.mlp\.c_fc\.weight"):
+        load_pretrained(module, folder)
+
+
+def test_weights_under_names_of_another_model_or_of_other_layers_are_refused_before_they_are_read(folder: Path) -> None:
+    change(folder, n_layer=3)
+    assert re.search(r"h\.2\..* is in the model of config\.json alone: the weights are another model's", refused(folder))
+    change(folder, n_layer=1)
+    assert re.search(r"h\.1\..* is in the weights alone: the weights are another model's", refused(folder))
+    change(folder, n_layer=2)
+    save_file({"encoder.weight": torch.zeros(2, 2)}, folder / "model.safetensors", metadata={"format": "pt"})
+    assert "no tensor of its weights has a name of a gpt2" in refused(folder)
+
+
+def test_weights_that_are_stored_without_the_prefix_of_the_whole_model_are_read(folder: Path) -> None:
+    state = load_file(folder / "model.safetensors")
+    bare = {name.removeprefix("transformer."): tensor for name, tensor in state.items() if name != "lm_head.weight"}
+    save_file(bare, folder / "model.safetensors", metadata={"format": "pt"})
+    load_pretrained(PretrainedLanguageModel(read_config(folder)), folder)
+
+
+def test_weights_that_are_no_numbers_are_refused(folder: Path) -> None:
+    state = load_file(folder / "model.safetensors")
+    state["transformer.h.1.mlp.c_fc.weight"].fill_(float("nan"))
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    assert "give logits that are no numbers" in refused_while_loading(folder)
+
+
+def test_heads_that_keys_cannot_be_shared_by_are_refused(tmp_path: Path) -> None:
+    save_tiny_model(tmp_path, "llama", 53)
+    change(tmp_path, num_attention_heads=4, num_key_value_heads=3)
+    assert "4 num_attention_heads and 3 num_key_value_heads cannot work" in refused(tmp_path)
 
 
 def test_weights_of_other_shapes_do_not_get_into_a_module(folder: Path) -> None:

@@ -41,6 +41,17 @@ def test_a_wrong_search_space_is_refused_at_the_place_of_its_mistakes(path: Path
         assert match and (match[3] in diagnostic.message or match[3] in diagnostic.hint)
 
 
+def test_a_name_that_is_reserved_is_refused_as_not_available_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.space.reading.entry.RESERVED_ARCHITECTURES", ("promised",))
+    monkeypatch.setattr("orchestrator.space.reading.sweep.RESERVED_TASKS", ("later",))
+    path = tmp_path / "space.yaml"
+    path.write_text("task: {name: later}\narchitectures: {promised: {}}\n")
+    assert [d.message for d in diagnostics_of(path)] == [
+        "the task `later` is not available yet",
+        "the architecture `promised` is not available yet",
+    ]
+
+
 def test_a_mistake_is_not_reported_again_where_it_is_referred_to(tmp_path: Path) -> None:
     path = tmp_path / "space.yaml"
     path.write_text(

@@ -176,6 +176,8 @@ def lines(*texts: str) -> bytes:
             "cb, train.jsonl, line 1 is no JSON .*: write an object",
         ),
         ({"train.jsonl": b"\xff", "test.jsonl": b""}, "cb, train.jsonl is not UTF-8 text: convert it"),
+        ({"train.jsonl": b"[" * 10**5, "test.jsonl": b""}, "cb, train.jsonl, line 1 is no JSON"),
+        ({"train.csv": b'premise,label\n"a,0\n', "test.csv": b""}, r"cb, train.csv, line \d cannot be read .*: close its quotes"),
         ({"train/state.json": b"{", "test.jsonl": b""}, "train cannot be read as a dataset of `save_to_disk`"),
         ({"dataset_dict.json": b"{", "test.jsonl": b""}, "cb cannot be read as a dataset of `save_to_disk`"),
     ],
@@ -187,6 +189,14 @@ def test_a_folder_that_cannot_be_read_is_said_with_its_cure(tmp_path: Path, file
         (tmp_path / "cb" / name).write_bytes(content)
     with pytest.raises(ConfigurationError, match=message):
         local_examples("cb", tmp_path, 9, 9)
+
+
+def test_a_table_may_begin_with_a_byte_order_mark_and_have_line_breaks_in_its_cells(tmp_path: Path) -> None:
+    (tmp_path / "cb").mkdir()
+    for part in ("train", "validation"):
+        (tmp_path / "cb" / f"{part}.csv").write_bytes('\ufeffpremise,hypothesis,label\n"a ""b"",\nc",d,neutral\n'.encode())
+    (example,) = local_examples("cb", tmp_path, 9, 9).train
+    assert example.label == 2 and example.prompt.context == 'a "b",\nc'
 
 
 def test_a_task_without_a_folder_is_named(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from segment_texts import ASKING, CPU, Copying, CopyingFromMemory, Written, configured, prepared
 
 from trainables.configuration import ConfigurationError
+from trainables.pretrained.implicit_memory.configuration import MemoGptConfiguration
 from trainables.tasks._language.corpora import told_pages
 from trainables.tasks._language.facts import OBJECTS, TEMPLATES
 from trainables.tasks._language.tokenizers import ByteTokenizer, tokenizer_of
@@ -68,6 +69,14 @@ def test_questions_fill_a_crop_and_score_the_candidate_alone(questions: Question
         for row, marks in zip(ids, scored, strict=True):
             candidate = bytes(row[1:][marks].astype(np.uint8)).decode()
             assert any(name.endswith(candidate) for name in OBJECTS)
+
+
+def test_the_facts_lie_outside_every_window_that_reads_a_candidate(questions: Questions) -> None:
+    window = MemoGptConfiguration()
+    for ids, scored in zip(questions.ids, questions.scored, strict=True):
+        told = int(np.flatnonzero(ids[0] == 256)[1])
+        asked = int(np.flatnonzero(scored[0])[0])
+        assert asked - told > window.input_block + window.memory_block
 
 
 def test_what_is_asked_about_was_never_trained_on(task: SegmentLmTask, questions: Questions) -> None:

@@ -87,6 +87,21 @@ def test_an_id_that_the_vocabulary_lacks_is_found_wherever_it_stands(tmp_path: P
     SegmentLmTask.inspect(configured(tokens=str(tmp_path), vocab_size=50257))
 
 
+@pytest.mark.parametrize("largest", [250, 151_935])
+def test_ids_of_uint32_are_not_read_as_twice_as_many_of_uint16(tmp_path: Path, largest: int) -> None:
+    ids = np.random.default_rng(0).integers(0, largest + 1, 1000)
+    write_ids(tmp_path, "<u4", train=ids, val=ids)
+    for field, message in problems(tmp_path, vocab_size=largest + 1):
+        assert field == "token_dtype" and "write token_dtype: uint32" in message
+    SegmentLmTask.inspect(configured(tokens=str(tmp_path), vocab_size=largest + 1, token_dtype="uint32"))
+
+
+def test_ids_that_are_all_small_are_no_sign_of_uint32(tmp_path: Path) -> None:
+    ids = np.arange(1000) % 4
+    write_ids(tmp_path, train=ids, val=ids * 0)
+    SegmentLmTask.inspect(configured(tokens=str(tmp_path)))
+
+
 def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     write_ids(tmp_path)
     SegmentLmTask.inspect(configured(tokens=str(tmp_path)))

@@ -51,13 +51,17 @@ def _sizes(config: str) -> ModelSizes:
         what = f"a {configuration.model_type} with {layers:,} layers"
         raise ValueError(f"{what} cannot be a base model: take one with 1 to {_MOST_LAYERS:,}")
     width, heads = int(configuration.hidden_size), int(getattr(configuration, "num_attention_heads", 1))
+    key_heads = _number(configuration, ("num_key_value_heads",)) or heads
+    if heads % key_heads:
+        what = f"a {configuration.model_type} with {heads} num_attention_heads and {key_heads} num_key_value_heads"
+        raise ValueError(f"{what} cannot work: the second must divide the first")
     return ModelSizes(
         vocabulary=int(configuration.vocab_size),
         width=width,
         layers=layers,
         positions=positions if isinstance(positions, int) else None,
         heads=heads,
-        key_heads=_number(configuration, ("num_key_value_heads",)) or heads,
+        key_heads=key_heads,
         head_width=_number(configuration, ("head_dim",)) or max(1, width // heads),
         inner=_number(configuration, ("intermediate_size", "n_inner", "ffn_dim")) or 4 * width,
         gated=configuration.model_type in _GATED,

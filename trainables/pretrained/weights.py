@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import tempfile
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from trainables.pretrained.transformers_package import quiet
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 
+_OTHER_WEIGHTS = "the weights are another model's, copy both from one model"
 _LENGTH_OF_CHECK = 8
 _TOLERANCE = 1e-3
 
@@ -39,21 +42,54 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def require_shapes(module: PretrainedLanguageModel, folder: Path) -> None:
-    """Compares the shapes in the weight files with those of ``module``, as far as both have tensors of one name.
+    """Compares the names and shapes in the weight files with those of ``module``, as far as both name tensors alike.
 
     Only the heads of the files are read, so that a folder whose weights are another model's is known before anything starts.
 
     Raises:
-        ValueError: a tensor has another shape.
+        ValueError: a tensor has another shape, a layer is only on one side, or no tensor has a name of the model.
     """
     wanted = {name: list(tensor.shape) for name, tensor in module.model.state_dict().items()}
-    prefix = f"{module.model.base_model_prefix}."
+    found: set[str] = set()
     for file in weight_files(folder):
-        for name, shape in _shapes(file).items():
-            known = wanted.get(name, wanted.get(prefix + name))
-            if known is not None and known != shape:
+        shapes = _named_as(wanted, f"{module.model.base_model_prefix}.", _shapes(file))
+        found |= shapes.keys()
+        for name, shape in shapes.items():
+            known = wanted.get(name, shape)
+            if known != shape:
                 sizes = f"{'×'.join(map(str, shape))}, and by config.json {'×'.join(map(str, known))}"
-                raise ValueError(f"{file}: {name} is {sizes}: the weights are another model's, copy both from one model")
+                raise ValueError(f"{file}: {name} is {sizes}: {_OTHER_WEIGHTS}")
+    _require_layers(module, wanted, found, folder)
+
+
+def _named_as(wanted: Mapping[str, Any], prefix: str, shapes: Mapping[str, list[int]]) -> dict[str, list[int]]:
+    """The shapes whose names the model has in some layer, with its prefix where the file leaves it out."""
+    kinds = {_kind(name) for name in wanted}
+    full = {name if _kind(name) in kinds else prefix + name: shape for name, shape in shapes.items()}
+    return {name: shape for name, shape in full.items() if _kind(name) in kinds}
+
+
+def _kind(name: str) -> str:
+    """The name without the numbers of layers."""
+    return re.sub(r"\.\d+(?=\.)", ".#", name)
+
+
+def _require_layers(module: PretrainedLanguageModel, wanted: Mapping[str, Any], found: Set[str], folder: Path) -> None:
+    """A kind of tensor that both sides have must be in the same layers; other kinds may be stored under other names."""
+    if not found:
+        raise ValueError(f"{folder}: no tensor of its weights has a name of a {module.config['model_type']}: {_OTHER_WEIGHTS}")
+    kinds = {_kind(name) for name in found}
+    missing = {name for name in wanted if _kind(name) in kinds} - found
+    for names, where in ((missing, "in the model of config.json alone"), (found - wanted.keys(), "in the weights alone")):
+        left = sorted(name for name in names if not _is_ignored(module, name))
+        if left:
+            raise ValueError(f"{folder}: the tensor {left[0]} is {where}: {_OTHER_WEIGHTS}")
+
+
+def _is_ignored(module: PretrainedLanguageModel, name: str) -> bool:
+    """Whether the library itself passes over such a tensor, as over layers that predict further tokens."""
+    lists = ("_keys_to_ignore_on_load_missing", "_keys_to_ignore_on_load_unexpected")
+    return any(re.search(pattern, name) for kept in lists for pattern in getattr(module.model, kept, None) or ())
 
 
 def _shapes(file: Path) -> dict[str, list[int]]:
@@ -110,6 +146,8 @@ def _require_same_logits(module: PretrainedLanguageModel, folder: Path) -> None:
     ids = (torch.arange(length, device=device) % module.sizes.vocabulary).unsqueeze(0)
     logits = module.output_head(module.hidden_states(ids))
     own = module.model(input_ids=ids, use_cache=False).logits
+    if not torch.isfinite(own).all():
+        raise ValueError(f"{folder}: the weights give logits that are no numbers (NaN or infinite): copy the folder again")
     if not torch.allclose(logits, own, rtol=_TOLERANCE, atol=_TOLERANCE):
         raise ValueError(f"{folder}: a {module.config['model_type']} does more to its logits than its output head: take another")
     shorter = module.hidden_states(ids[:, :-1])

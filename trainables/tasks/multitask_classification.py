@@ -65,6 +65,13 @@ class MultitaskClassificationTask(EpochTask):
         self._ranking: Ranking | None = None
 
     @classmethod
+    def why_unmeasured(cls, metric: str, configuration: Any) -> str | None:
+        part = metric.split("/")[1]
+        if part not in DATASETS or part in configuration.tasks:
+            return None
+        return f"{part} is not among tasks: add it there, or name a metric of {', '.join(configuration.named_tasks)}"
+
+    @classmethod
     def inspect(cls, configuration: Any) -> None:
         encoded_data(configuration)
 

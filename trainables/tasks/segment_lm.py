@@ -99,6 +99,12 @@ class SegmentLmTask(EpochTask):
         return remembers or (metric not in _FULL_ATTENTION and metric not in _MEMORY)
 
     @classmethod
+    def why_unmeasured(cls, metric: str, configuration: Any) -> str | None:
+        if configuration.asked or not metric.startswith("recall/"):
+            return None
+        return "nothing is asked: questions need corpus: facts, no tokens, and n_questions of 1 or more"
+
+    @classmethod
     def inspect(cls, configuration: Any) -> None:
         if configuration.tokens is not None:
             inspect_token_files(configuration)

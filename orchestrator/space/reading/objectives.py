@@ -67,9 +67,19 @@ def _place(item: Node | None) -> Node | None:
     return (item.get("metric") if item else None) or item
 
 
+def _first(task_type: type[Task]) -> list[str]:
+    return [f"`{metric}`" for metric in list(task_type.metrics)[:3]]
+
+
 def _is_known(context: Context, place: Node, path: str, metric: str, task_type: type[Task], known: Mapping[str, Mode]) -> bool:
     if metric in known:
         return True
+    row = next((name for name in task_type.position_metrics if metric == name or metric.startswith(f"{name}/")), None)
+    if row is not None:
+        message = f"`{metric}` is of the row `{row}`, which is measured along the sequence: none of it can be an objective"
+        hint = f"name one of the whole, such as {', '.join(_first(task_type))}"
+        context.error(place, child_path(path, "metric"), message, hint)
+        return False
     near = did_you_mean(metric, known)
     hint = f"did you mean `{near}`?" if near else f"known: {', '.join(known)}"
     context.error(place, child_path(path, "metric"), f"the task `{task_type.name}` has no metric `{metric}`", hint)

@@ -1,5 +1,6 @@
 """A model with an implicit memory on text: probabilities, controls, gradients, weights of a folder, training."""
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from memory_models import FOUND, SIZES, TYPES, VOCABULARY, build, configuration,
 from tiny import save_tiny_model, tiny_model
 from torch import Tensor
 
-from trainables.language import ChunkedModule, LanguageModule, RememberingModule
+from trainables.language import ChunkedModule, LanguageModule, RememberingModule, target_log_probabilities
 from trainables.pretrained.folder import read_config
 from trainables.pretrained.implicit_memory.model import ImplicitMemoryModel
 from trainables.shared_weights import write_weights
@@ -230,3 +231,18 @@ def test_a_forward_in_inference_mode_leaves_training_as_it_was() -> None:
         module.hidden_states(ids(2))
     loss, found = gradients(module)
     assert loss.isfinite() and any(gradient is not None for gradient in found.values())
+
+
+@pytest.mark.parametrize("dual", [False, True])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@torch.no_grad()
+def test_half_precision_keeps_its_memories_in_it_and_is_near_single_precision(dtype: torch.dtype, dual: bool) -> None:
+    torch.manual_seed(0)
+    whole = FOUND.build(configuration(dual_ffn=dual), task()).eval()
+    half = copy.deepcopy(whole).to(dtype)
+    memory = half.new_memory(3)
+    assert all(piece.dtype == dtype for piece in half.chunks(text().ids, memory))
+    assert {tensor.dtype for layers in (memory.short_term, *memory.snapshots) for tensor in layers} == {dtype}
+    found = target_log_probabilities(half, text())
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, target_log_probabilities(whole, text()), rtol=0, atol=0.02)

@@ -85,7 +85,7 @@ def _json_rows(path: Path) -> Iterator[Mapping[str, Any]]:
     for number, line in enumerate(_lines(path), 1):
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise _problem(
                 f"{path.parent.name}, {path.name}, line {number} is no JSON ({error}): write an object a line"
             ) from None
@@ -96,11 +96,20 @@ def _json_rows(path: Path) -> Iterator[Mapping[str, Any]]:
 
 def _csv_rows(path: Path) -> Iterator[Mapping[str, Any]]:
     """Cells of the column ``options`` are JSON."""
-    for row in csv.DictReader(_lines(path), strict=True):
+    rows = csv.DictReader(_lines(path), strict=True)
+    for row in _told_where_broken(rows, path):
         cells = {column: cell for column, cell in row.items() if column is not None}
         if "options" in cells:
             cells["options"] = _json_cell(cells["options"])
         yield cells
+
+
+def _told_where_broken(rows: csv.DictReader[str], path: Path) -> Iterator[dict[str | Any, str | Any]]:
+    try:
+        yield from rows
+    except csv.Error as error:
+        where = f"{path.parent.name}, {path.name}, line {rows.line_num}"
+        raise _problem(f"{where} cannot be read as comma-separated values ({error}): close its quotes, or use .jsonl") from None
 
 
 def _json_cell(cell: Any) -> Any:
@@ -112,7 +121,7 @@ def _json_cell(cell: Any) -> Any:
 
 def _lines(path: Path) -> Iterator[str]:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             yield from file
     except UnicodeDecodeError as error:
         cure = "convert it, e.g. with iconv -t UTF-8"

@@ -17,6 +17,7 @@ from trainables.tasks._segments.configuration import SegmentLmConfiguration
 FILES: dict[Split, str] = {"train": "train.bin", "val": "val.bin"}
 _IDS_AT_ONCE = 2**24
 _MOST_NAMES = 8
+_IDS_LOOKED_AT, _FEWEST_TO_TELL, _LARGEST_UPPER_HALF = 4096, 64, 3
 
 Problem = tuple[str | None, str]
 
@@ -61,11 +62,20 @@ def _problem_with_ids(path: Path, split: Split, configuration: SegmentLmConfigur
     length = configuration.train_length if split == "train" else configuration.val_length
     if count <= length:
         return f"{split}_length", f"{path.name} holds {count:,} tokens, and a crop and its last target {length + 1:,}: lower it"
+    if configuration.token_dtype == "uint16" and _looks_wider(path):
+        return "token_dtype", f"{path.name} looks like uint32, as every second uint16 in it is 0 to 3: write token_dtype: uint32"
     largest = _largest_id(os.path.abspath(path), configuration.token_dtype, *_state(path))
     if largest >= configuration.vocab_size:
         cure = f"write vocab_size: {largest + 1}, or that of the model which the ids are for"
         return "vocab_size", f"{path.name}, read as {configuration.token_dtype}, holds the id {largest:,}: {cure}"
     return None
+
+
+def _looks_wider(path: Path) -> bool:
+    """Whether ids of uint32 would be read as two each: the upper halves of ids below 2^18 are 0 to 3."""
+    begin = _mapped(path, "uint16")[:_IDS_LOOKED_AT]
+    lower, upper = begin[::2], begin[1::2]
+    return len(upper) >= _FEWEST_TO_TELL and int(upper.max()) <= _LARGEST_UPPER_HALF < int(np.median(lower))
 
 
 def _content(folder: Path) -> str:
