@@ -12,7 +12,7 @@ from torch import Tensor
 from trainables.files import reference_to
 from trainables.pretrained.backbone import Backbone
 from trainables.pretrained.folder import read_config
-from trainables.registry import architectures
+from trainables.registry import architectures, tasks
 from trainables.stages import StageContext, make_stages
 from trainables.training.request import RunRequest
 from trainables.training.session import TrainingSession
@@ -62,7 +62,9 @@ def saved_backbone(folder: Path, model_type: str = "llama", **values: Any) -> di
 def copied_backbone(value: Mapping[str, Any], folder: Path, artifacts: Path) -> dict[str, Path]:
     """The folders of the stages, made as a driver makes them."""
     context = StageContext(artifacts, artifacts, CPU, files={value["folder"]: folder})
-    return make_stages(Backbone.of(value).stages(), context)
+    return make_stages(
+        Backbone.of(value).stages(tasks()["language_modeling"], tasks()["language_modeling"].configuration_type()), context
+    )
 
 
 def session(artifacts: Path, name: str, backbone: Any, *, task: str = "language_modeling", **more: Any) -> TrainingSession:

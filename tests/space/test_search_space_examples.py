@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.document import SearchSpaceError
-from orchestrator.space.reading import read_search_space
+from orchestrator.space.reading import read_search_space, read_search_space_text
 from orchestrator.space.structures import find_feasible
 from trainables.registry import architectures, tasks
 
@@ -20,11 +20,14 @@ def test_an_example_is_refused_for_nothing_but_what_is_not_available_yet(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "y_w.csv").write_text("time,value\n0,1\n1,2\n")
-    (tmp_path / "wikitext-2").mkdir()
-    (tmp_path / "wikitext-2" / "text.txt").write_text("some text")
+    for folder in ("wikitext-2", "openwebtext", "six_tasks"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "text.txt").write_text("some text")
     monkeypatch.chdir(tmp_path)
+    # Of a model's folder its shape, of data at absolute paths what lies here.
+    text = path.read_text().replace("/models/", "").replace("/data/", "")
     try:
-        specification = read_search_space(path)
+        specification = read_search_space_text(text, str(path))
     except SearchSpaceError as error:
         assert all("is not available yet" in d.message for d in error.diagnostics), str(error)
         return

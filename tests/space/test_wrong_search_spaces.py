@@ -34,7 +34,7 @@ def test_a_wrong_search_space_is_refused_at_the_place_of_its_mistakes(path: Path
     expected = [EXPECTED.fullmatch(line) for line in path.read_text().splitlines() if line.startswith("# expect")]
     started = time.process_time()
     found = diagnostics_of(path)
-    assert time.process_time() - started < 1
+    assert time.process_time() - started < 5, "seconds of this process: what takes longer grows without a limit"
     assert expected and all(expected)
     assert [f"{d.line}:{d.column}" for d in found] == [f"{match[1]}:{match[2]}" for match in expected if match]
     for diagnostic, match in zip(found, expected, strict=True):
@@ -114,4 +114,4 @@ def test_whatever_is_done_to_a_search_space_it_is_read_or_refused(tmp_path: Path
         read_search_space(path)
     except SearchSpaceError as error:
         assert all(d.line >= 1 and d.column >= 1 and d.message for d in error.diagnostics) and error.diagnostics
-    assert time.process_time() - started < 1
+    assert time.process_time() - started < 5, "seconds of this process: what takes longer grows without a limit"

@@ -141,7 +141,7 @@ def test_of_a_mode_that_is_searched_only_what_can_be_measured_is_feasible() -> N
 
 def test_an_objective_that_no_measurement_tells_is_refused() -> None:
     text = SPACE.format(mode="train_step", more="objective: {metric: train/loss}\n")
-    with pytest.raises(SearchSpaceError, match="`gpt` has no `train/loss`, which is an objective"):
+    with pytest.raises(SearchSpaceError, match="the task `memory_footprint` has no metric `train/loss`"):
         read_search_space_text(text, "a.yaml")
 
 
