@@ -214,6 +214,11 @@ class EpochTask(Task):
         """Writes what can be shown of a module at the end of its run, pictures and their data, into the existing ``folder``."""
 
 
+def rules_of_pair(architecture: Architecture, task_type: type[Task]) -> tuple[Rule, ...]:
+    """All rules over (model, task) of runs of ``architecture`` on a task: its own, and what the task asks of it."""
+    return (*architecture.pair_rules, *task_type.pair_rules(architecture))
+
+
 _TASKS: dict[str, type[Task]] = {}
 
 

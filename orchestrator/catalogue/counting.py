@@ -21,7 +21,7 @@ from trainables.architecture import Architecture
 from trainables.configuration import Configuration, ConfigurationError, Hyperparameter
 from trainables.counts import count_by_module, measure_counts
 from trainables.registry import RESERVED_ARCHITECTURES, RESERVED_TASKS
-from trainables.task import Task
+from trainables.task import Task, rules_of_pair
 
 C = TypeVar("C", bound=Configuration)
 
@@ -185,8 +185,7 @@ def _configurations(
     task = _configuration(task_type.configuration_type, task_values, _TASK_SCOPE, f"the task `{task_type.name}`", problems)
     if model is None or task is None:
         raise CountError(problems)
-    rules = (*architecture.pair_rules, *task_type.pair_rules(architecture))
-    if broken := [rule.message for rule in rules if not rule.holds(model, task)]:
+    if broken := [rule.message for rule in rules_of_pair(architecture, task_type) if not rule.holds(model, task)]:
         raise CountError(broken)
     return model, task
 

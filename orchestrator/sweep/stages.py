@@ -21,6 +21,7 @@ from trainables.configuration import Configuration, ConfigurationError
 from trainables.fingerprint import fingerprint
 from trainables.prepared import MANIFEST, read_manifest
 from trainables.stages import Stage, stages_of
+from trainables.task import rules_of_pair
 
 _MOST_VALUES = 64
 """Of a longer dimension so many values, evenly spaced, are looked at; what that misses is made by the first run that needs it."""
@@ -90,7 +91,7 @@ def _drawn(space: StudySpace, candidates: Iterable[Mapping[str, Any]]) -> Iterat
             model, task = space.model_and_task(drawn)
         except (Infeasible, ConfigurationError):
             continue
-        if all(rule.holds(model, task) for rule in space.architecture.pair_rules):
+        if all(rule.holds(model, task) for rule in rules_of_pair(space.architecture, space.task_type)):
             yield model, task
 
 

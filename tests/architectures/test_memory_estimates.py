@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from kept_for_backward import elements_kept
 from random_configurations import token_task
 from torch.nn import functional
 
@@ -26,19 +27,7 @@ def test_activation_elements_are_within_a_third_of_what_autograd_keeps(name: str
 
 
 def _kept_per_example(module: torch.nn.Module, ids: torch.Tensor) -> float:
-    weights = {parameter.untyped_storage().data_ptr() for parameter in module.parameters()}
-    kept: dict[int, torch.UntypedStorage] = {}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights and tensor.is_floating_point():
-            kept[storage.data_ptr()] = storage
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss = functional.cross_entropy(module(ids).flatten(0, 1), ids.flatten())
-    assert loss.requires_grad
-    return sum(storage.nbytes() for storage in kept.values()) / 4 / len(ids)
+    return elements_kept(module, lambda: functional.cross_entropy(module(ids).flatten(0, 1), ids.flatten())) / len(ids)
 
 
 def test_only_labelled_positions_need_log_probabilities() -> None:

@@ -7,6 +7,7 @@ import torch
 from footprint_requests import CONFIG, MEMORY, typed
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kept_for_backward import elements_kept
 
 from trainables.footprint.estimate import estimated_mib, held_elements
 from trainables.footprint.modes import work_of
@@ -81,18 +82,6 @@ def test_a_memory_in_place_of_what_was_read_flattens(mode: str) -> None:
 def test_activation_elements_are_what_autograd_keeps(config: dict[str, Any]) -> None:
     module = PretrainedLanguageModel(config)
     ids = torch.randint(64, (1, 128))
-    weights = {parameter.untyped_storage().data_ptr() for parameter in module.parameters()}
-    kept: dict[int, torch.UntypedStorage] = {}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights and tensor.is_floating_point():
-            kept[storage.data_ptr()] = storage
-        return tensor
-
-    step = work_of("train_step", module, ids, lambda: None)
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        step()
-    held = sum(storage.nbytes() for storage in kept.values()) / 4
+    held = elements_kept(module, work_of("train_step", module, ids, lambda: None))
     gradient_of_logits = 128 * 64
     assert activation_elements(module.sizes, 128) == pytest.approx(held + gradient_of_logits, rel=0.002)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kept_for_backward import elements_kept
 from lora_cases import GPT2, LLAMA, NAMES, QWEN2, TASK
 from torch.nn import functional
 
@@ -133,18 +134,7 @@ def test_activation_elements_are_what_autograd_keeps(name: str, backbone: str, t
 
 
 def _kept_per_example(module: torch.nn.Module, inputs: torch.Tensor) -> float:
-    weights = {parameter.untyped_storage().data_ptr() for parameter in module.parameters()}
-    kept: dict[int, torch.UntypedStorage] = {}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights and tensor.is_floating_point():
-            kept[storage.data_ptr()] = storage
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        functional.cross_entropy(module(inputs).flatten(0, 1), inputs.flatten())
-    return sum(storage.nbytes() for storage in kept.values()) / 4 / len(inputs)
+    return elements_kept(module, lambda: functional.cross_entropy(module(inputs).flatten(0, 1), inputs.flatten())) / len(inputs)
 
 
 def test_training_adapters_is_expected_to_need_less_memory_than_training_the_backbone() -> None:

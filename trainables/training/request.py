@@ -13,7 +13,7 @@ from trainables import registry
 from trainables.architecture import Architecture
 from trainables.configuration import Configuration, ConfigurationError
 from trainables.fingerprint import fingerprint
-from trainables.task import Mode, Task
+from trainables.task import Mode, Task, rules_of_pair
 from trainables.training.configuration import TrainingConfiguration, training_values
 
 Keep = Literal["last", "best", "none"]
@@ -100,7 +100,7 @@ class RunRequest:
         task_type = _find("task", self.task, registry.tasks())
         model = architecture.configuration.from_values(self.model)
         task = task_type.configuration_type.from_values(self.task_values)
-        rules = (*architecture.pair_rules, *task_type.pair_rules(architecture))
+        rules = rules_of_pair(architecture, task_type)
         broken: list[tuple[str | None, str]] = [(None, rule.message) for rule in rules if not rule.holds(model, task)]
         if broken:
             raise ConfigurationError(broken)

@@ -42,7 +42,7 @@ from orchestrator.space.value import Constant
 from trainables.configuration import Configuration, Rule
 from trainables.files import NamedFile
 from trainables.registry import RESERVED_TASKS, tasks
-from trainables.task import Task
+from trainables.task import Task, rules_of_pair
 from trainables.training.configuration import TrainingConfiguration
 
 TOP_LEVEL = ("name", "task", "model", "architectures", "training", "constraints", *SECTIONS)
@@ -298,8 +298,7 @@ def _rules(space: StudySpace) -> list[HardConstraint]:
     own = [(rule, (model,)) for rule in space.architecture.configuration.rules]
     own += [(rule, (task,)) for rule in space.task_type.configuration_type.rules]
     own += [(rule, (space.training_namespace,)) for rule in TrainingConfiguration.rules]
-    both = (*space.architecture.pair_rules, *space.task_type.pair_rules(space.architecture))
-    pair = [(rule, (model, task)) for rule in both]
+    pair = [(rule, (model, task)) for rule in rules_of_pair(space.architecture, space.task_type)]
     return [_hard(rule, namespaces) for rule, namespaces in [*own, *pair]]
 
 

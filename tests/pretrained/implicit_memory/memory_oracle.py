@@ -14,12 +14,12 @@ class Oracle:
 
     def __init__(self, module: ImplicitMemoryModel) -> None:
         self.weights = {name: value.double() for name, value in module.state_dict().items()}
-        self.options, self.library = module.configuration, module.model.config
+        self.options, self.described = module.configuration, module.model.config
 
     def states(self, ids: Tensor) -> Tensor:
         """(T,) int64 to (T, D): normalised final states."""
         options, length, done = self.options, len(ids), 0
-        self.short, self.long = self._initial(), [[] for _ in range(self.library.num_hidden_layers)]
+        self.short, self.long = self._initial(), [[] for _ in range(self.described.num_hidden_layers)]
         pieces = []
         while done < length:
             needed = options.input_block if done == 0 else options.memory_block
@@ -32,16 +32,16 @@ class Oracle:
 
     def _through(self, tokens: Tensor, updates: bool) -> Tensor:
         x = self.weights["model.model.embed_tokens.weight"][tokens]
-        for layer in range(self.library.num_hidden_layers):
+        for layer in range(self.described.num_hidden_layers):
             x = x + self._attention(layer, self._norm(layer, "input_layernorm", x), updates)
             x = x + self._feed_forward(layer, "mlp", self._norm(layer, "post_attention_layernorm", x))
         return self._normalised(x, self.weights["model.model.norm.weight"])
 
     def _initial(self) -> list[Tensor]:
         rows = self.options.short_term_memory
-        x = self.weights["model.model.embed_tokens.weight"][[self.library.eos_token_id] * rows]
+        x = self.weights["model.model.embed_tokens.weight"][[self.described.eos_token_id] * rows]
         memories = []
-        for layer in range(self.library.num_hidden_layers):
+        for layer in range(self.described.num_hidden_layers):
             memories.append(self._norm(layer, "input_layernorm", x))
             q, k, v = (self._linear(layer, f"self_attn.{name}_proj", memories[-1]) for name in "qkv")
             q, k = self._rotated(q, 0), self._rotated(k, 0)
@@ -82,7 +82,7 @@ class Oracle:
         return new + self._feed_forward(layer, "memory_mlp", self._norm(layer, "memory_norm", new))
 
     def _mix(self, q: Tensor, k: Tensor, v: Tensor, columns: list[set[int]]) -> Tensor:
-        heads, key_heads = self.library.num_attention_heads, self.library.num_key_value_heads
+        heads, key_heads = self.described.num_attention_heads, self.described.num_key_value_heads
         width = q.shape[1] // heads
         mixed = torch.zeros_like(q)
         for row, seen in enumerate(columns):
@@ -97,13 +97,13 @@ class Oracle:
 
     def _rotated(self, x: Tensor, first: int) -> Tensor:
         """(T, H * d) with pairs (i, i + d/2) of each head turned by (first + t) * theta^(-2i/d)."""
-        width = self.library.hidden_size // self.library.num_attention_heads
+        width = self.described.hidden_size // self.described.num_attention_heads
         turned, half = x.clone(), width // 2
         for place in range(len(x)):
             for one in range(x.shape[1]):
                 head, i = divmod(one, width)
                 if i < half:
-                    angle = (first + place) * self.library.rope_parameters["rope_theta"] ** (-2 * i / width)
+                    angle = (first + place) * self.described.rope_parameters["rope_theta"] ** (-2 * i / width)
                     other = head * width + i + half
                     turned[place, one] = x[place, one] * math.cos(angle) - x[place, other] * math.sin(angle)
                     turned[place, other] = x[place, other] * math.cos(angle) + x[place, one] * math.sin(angle)
@@ -121,4 +121,4 @@ class Oracle:
         return self._normalised(x, self.weights[f"model.model.layers.{layer}.{name}.weight"])
 
     def _normalised(self, x: Tensor, weight: Tensor) -> Tensor:
-        return x / (x.square().mean(-1, keepdim=True) + self.library.rms_norm_eps).sqrt() * weight
+        return x / (x.square().mean(-1, keepdim=True) + self.described.rms_norm_eps).sqrt() * weight

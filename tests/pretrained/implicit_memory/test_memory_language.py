@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from kept_for_backward import elements_kept
 from memory_models import FOUND, SIZES, TYPES, VOCABULARY, build, configuration, ids, original_of, row_of, task, text
 from tiny import save_tiny_model, tiny_model
 from torch import Tensor
@@ -105,21 +106,8 @@ def test_recomputed_windows_have_the_same_loss_and_gradients_to_the_bit(model_ty
         assert gradient is other is None or (gradient is not None and other is not None and torch.equal(gradient, other)), name
 
 
-def kept_elements(module: ImplicitMemoryModel, length: int) -> int:
-    """Numbers that autograd keeps for the backward pass, each storage once, weights aside."""
-    weights = {parameter.untyped_storage().data_ptr() for parameter in module.parameters()}
-    kept: dict[int, torch.UntypedStorage] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights and tensor.is_floating_point():
-            kept[storage.data_ptr()] = storage
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss = module.target_log_probabilities(text(1, length)).mean()
-    assert loss.requires_grad
-    return sum(storage.nbytes() for storage in kept.values()) // 4
+def kept_elements(module: ImplicitMemoryModel, length: int) -> float:
+    return elements_kept(module, lambda: module.target_log_probabilities(text(1, length)).mean())
 
 
 def test_recomputing_keeps_of_longer_sequences_next_to_nothing() -> None:
