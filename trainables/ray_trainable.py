@@ -31,8 +31,9 @@ _CHECKPOINT_FILE = "session.pt"
 class SweepTrainable(Trainable):
     """One run after another.
 
-    ``config`` holds under :data:`CONFIGURATION` the JSON text of ``request`` (:meth:`RunRequest.to_dict`), ``cpus``, and
-    ``watching`` (``register``: the name of the actor that takes beats, ``interval_s``) where somebody watches.
+    ``config`` holds under :data:`CONFIGURATION` the JSON text of ``request`` (:meth:`RunRequest.to_dict`), ``reservation``
+    (``cpus``; ``limit_mib`` and ``predicted_mib`` on a GPU that is shared), and ``watching`` (``register``: the name of the actor
+    that takes beats, ``interval_s``) where somebody watches.
 
     A step returns ``{"memsweep": payload as JSON}`` and raises nothing: Tune cannot tell a bug in a trial from the death of a
     worker, so that every exception is a result here. It never says ``done``: whoever schedules ends a run by its payload's
@@ -94,12 +95,13 @@ class SweepTrainable(Trainable):
             self._begin(config)
 
     def _begin(self, config: dict[str, Any]) -> None:
-        self._heartbeat.begin(str(config.get("request", {}).get("run")))
+        values = config.get("request", {})
+        self._heartbeat.begin(f"{values.get('run')}#{values.get('attempt', 1)}")
         try:
-            fit_threads(config.get("cpus", 1))
+            fit_threads(config.get("reservation", {}).get("cpus", 1))
             request = RunRequest.from_dict(config["request"])
         except Exception as error:
-            self._worker.refuse(str(config.get("request", {}).get("run")), error)
+            self._worker.refuse(str(values.get("run")), error)
         else:
             self._worker.start(request)
 

@@ -47,10 +47,15 @@ def ray_cluster(address: str | None) -> Iterator[ClusterResources]:
         os.environ.setdefault(name, value)
     starts_one = (address or os.environ.get("RAY_ADDRESS") or "local") == "local"
     with closed_ray() if starts_one and not _is_running() else contextlib.nullcontext(), _joined(address, starts_one):
-        import ray
+        yield living_resources()
 
-        found = ray.cluster_resources()
-        yield ClusterResources(cpus=found.get("CPU", 0.0), gpus=found.get("GPU", 0.0))
+
+def living_resources() -> ClusterResources:
+    """What the nodes that are alive have together, taken or free."""
+    import ray
+
+    found = ray.cluster_resources()
+    return ClusterResources(cpus=found.get("CPU", 0.0), gpus=found.get("GPU", 0.0))
 
 
 @contextlib.contextmanager

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from orchestrator.packing import FixedReserver
+from orchestrator.ray_executor.cluster import living_resources
 from orchestrator.ray_executor.interruption import Interruption
 from orchestrator.ray_executor.resources import Allocation
 from orchestrator.ray_executor.silence import Attendance
+from orchestrator.ray_executor.width import Width
 from orchestrator.sweep.controller import SweepController
 
 if TYPE_CHECKING:
@@ -19,6 +24,9 @@ RUNS_IN_A_TUNE_RUN = 500
 """Tune keeps everything of each of its trials for as long as it runs; so many later it starts afresh."""
 FALLS_WITHOUT_A_RESULT = 3
 """So many Tune runs in a row may fall before one result has come; then something is wrong that another one does not cure."""
+
+MOST_PENDING = 10_000
+"""Trials that Tune lets wait for their resources at once: with its own limit of one an autoscaler would see the demand of one."""
 
 
 def execute(controller: SweepController, allocation: Allocation, tune_folder: Path) -> dict[str, float]:
@@ -39,18 +47,20 @@ def execute(controller: SweepController, allocation: Allocation, tune_folder: Pa
     with interruption.watched():
         attendance = Attendance()
         with StallWatch(controller.specification.resources.stall_timeout, attendance) as watch:
-            bridge = Bridge(controller, allocation.cpus, interruption, attendance, watch)
-            _run_tune_until_done(bridge, allocation, tune_folder)
+            reserver = FixedReserver(allocation.cpus, allocation.gpus)
+            width = Width(controller.specification.resources.concurrency, living_resources)
+            bridge = Bridge(controller, reserver, width, interruption, attendance, watch)
+            _run_tune_until_done(bridge, tune_folder)
     if interruption.requested:
         raise KeyboardInterrupt
     return bridge.slowest_call_s
 
 
-def _run_tune_until_done(bridge: Bridge, allocation: Allocation, tune_folder: Path) -> None:
+def _run_tune_until_done(bridge: Bridge, tune_folder: Path) -> None:
     falls, results = 0, -1
     while not bridge.interruption.requested:
         try:
-            _run_tune(bridge, allocation, tune_folder)
+            _run_tune(bridge, tune_folder)
             if not bridge.in_flight and bridge.controller.is_over:
                 return
             bridge.fell(RuntimeError("Tune ended without a word about this run"))
@@ -63,19 +73,19 @@ def _run_tune_until_done(bridge: Bridge, allocation: Allocation, tune_folder: Pa
             bridge.fell(crash)
 
 
-def _run_tune(bridge: Bridge, allocation: Allocation, tune_folder: Path) -> None:
+def _run_tune(bridge: Bridge, tune_folder: Path) -> None:
     from ray import tune
 
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(MOST_PENDING)  # how many wait is decided by the bridge
     from orchestrator.ray_executor.hooks import SweepCallback, SweepScheduler, SweepSearcher
     from trainables.ray_trainable import SweepTrainable
 
     tuner = tune.Tuner(
-        tune.with_resources(SweepTrainable, {"cpu": allocation.cpus, "gpu": allocation.gpus}),
+        tune.with_resources(SweepTrainable, _resources),
         tune_config=tune.TuneConfig(
             search_alg=SweepSearcher(bridge),
             scheduler=SweepScheduler(bridge),
             num_samples=RUNS_IN_A_TUNE_RUN,
-            max_concurrent_trials=allocation.concurrency,
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(
@@ -87,3 +97,12 @@ def _run_tune(bridge: Bridge, allocation: Allocation, tune_folder: Path) -> None
         ),
     )
     tuner.fit()
+
+
+def _resources(configuration: Mapping[str, Any]) -> Any:
+    """Of each trial its own: Tune hands a process on to the next trial that asks for the same."""
+    from ray.tune import PlacementGroupFactory
+
+    from orchestrator.ray_executor.bridge import CPUS, GPUS
+
+    return PlacementGroupFactory([{"CPU": configuration[CPUS], "GPU": configuration[GPUS]}])

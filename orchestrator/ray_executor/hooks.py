@@ -52,7 +52,7 @@ class SweepScheduler(FIFOScheduler):
         return super().choose_trial_to_run(tune_controller)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        return str(TrialScheduler.CONTINUE if self._bridge.result(result) else TrialScheduler.STOP)
+        return str(TrialScheduler.CONTINUE if self._bridge.result(trial.trial_id, result) else TrialScheduler.STOP)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Reads the text that Tune has just written; the exception beside it would have to be unpickled."""

@@ -203,6 +203,7 @@ KINDS: dict[str, dict[str, Check]] = {
     "start": {"run": _is_identifier},
     "begin": {"run": _is_identifier, "continued_from": _is_count, "provenance": _mapping_of(_is_text)},
     "result": {"run": _is_identifier, "progress": _is_count, "metrics": _mapping_of(_is_number), "last": _is_flag},
+    "retry": {"run": _is_identifier, "needed_mib": _is_number, "error": _ERROR},
     "outcome": {"run": _is_identifier, "outcome": _one_of(*OUTCOMES), "error": _ERROR},
     "trial_end": {"trial": _is_identifier, "outcome": _one_of(*OUTCOMES), "values": _VALUES},
     "told": {"study": _is_identifier, "number": _is_count, "told": _TOLD},
@@ -271,5 +272,5 @@ _REFERENCES: dict[str, Reference] = {
     "edit": _after_edit,
     "told": _after_told,
     "trial_end": _needs_trial,
-    **dict.fromkeys(("start", "begin", "result", "outcome", "tracking", "warning"), _needs_run),
+    **dict.fromkeys(("start", "begin", "result", "retry", "outcome", "tracking", "warning"), _needs_run),
 }

@@ -32,6 +32,8 @@ class RecordedRun:
     """``model``, ``task`` and ``training``, resolved."""
     fingerprint: str
     seed: int
+    attempts: int
+    """How often it was handed out; what it says of its end comes from the last one."""
     steps: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     """Metrics by step; those known once have step 0."""
     outcome: str | None = None
@@ -79,6 +81,7 @@ def recorded_run(folder: SweepFolder, state: SweepState, events: Sequence[Mappin
         configuration=trial.configuration,
         fingerprint=trial.fingerprint,
         seed=state.runs[run].seed,
+        attempts=state.runs[run].attempts,
         steps=_steps(mine),
         outcome=state.runs[run].outcome,
         error=end.get("error"),

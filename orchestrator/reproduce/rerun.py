@@ -17,6 +17,7 @@ from orchestrator.reproduce.recorded import RecordedRun
 from orchestrator.space.specification import SweepSpecification
 from trainables.finite import finite_metrics
 from trainables.redaction import redact
+from trainables.training.attempts import attempt_folder
 from trainables.training.provenance import provenance
 from trainables.training.request import RunRequest
 from trainables.training.seeding import fit_threads
@@ -134,7 +135,7 @@ def _with_places_of_the_sweep(
     message = error["message"]
     for here, there in (
         (request.artifacts, recorded.folder.artifacts),
-        (request.folder, recorded.folder.trials / recorded.run),
+        (request.folder, attempt_folder(recorded.folder.trials / recorded.run, recorded.attempts)),
     ):
         message = message.replace(redact(str(here)), redact(str(there.resolve())))
     return {**error, "message": message}

@@ -7,6 +7,7 @@ the same state and nothing that was recorded is missing in MLflow.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,7 @@ from orchestrator.sweep.telemetry import Telemetry
 from orchestrator.sweep.telling import told, trial_values
 from orchestrator.sweep.warm_start import home_of, objectives_of
 from trainables.finite import finite_metrics
+from trainables.training.attempts import attempt_folder, earlier_folders, publish
 from trainables.training.request import RunRequest
 
 _SAYS_NOTHING_OF_DECISIONS = ("tracking", "begin", "warning", "resume", "end")
@@ -53,6 +55,8 @@ class SweepController:
         self.state = SweepState(specification.objective_names)
         self.studies = make_studies(specification)
         self.proposals = Proposals(specification, self.studies, self.state)
+        self.may_retry: Callable[[float], bool] = lambda needed_mib: False
+        """Whether a run whose GPU ran out of memory can be given the MiB that it needs; set by who gives them."""
         self._journal = journal
         self._clock = clock
         self._listener: Callable[[TrialState, RunState], None] | None = None
@@ -90,6 +94,11 @@ class SweepController:
         params = {"entry": trial.entry, "architecture": trial.architecture, **compared_parameters(space, trial.configuration)}
         return {"name": run_name(space, trial.configuration, seed), "params": params}
 
+    def hand_out_again(self, run: str) -> RunRequest:
+        """A run whose process was lost, as another attempt."""
+        self._record({"kind": "start", "run": run})
+        return self.request(self.state.runs[run])
+
     @property
     def is_over(self) -> bool:
         """Whether nothing is left to run."""
@@ -98,7 +107,7 @@ class SweepController:
     def on_result(self, run: str, payload: Mapping[str, Any]) -> bool:
         """Takes what a worker reports; returns whether the run goes on."""
         state = self.state.runs[run]
-        if state.outcome not in (None, "interrupted"):
+        if self.has_ended(run):
             return False
         self._take_note(state, payload)
         metrics, once = finite_metrics(payload["metrics"]), finite_metrics(payload["once"])
@@ -111,6 +120,8 @@ class SweepController:
             self._take_metrics(state, payload["progress"], metrics, last=outcome is not None)
             if outcome is None and self._is_stopped(state):
                 outcome = "stopped"
+        if outcome == "oom" and self._is_retried(state, payload):
+            return False
         if outcome is not None:
             self._end_run(state, outcome, payload["error"])
         return outcome is None
@@ -118,8 +129,16 @@ class SweepController:
     def on_lost(self, run: str, reason: str, outcome: str = "failed") -> None:
         """The process of a run died more often than is retried, or (``oom``) was killed for memory."""
         state = self.state.runs[run]
-        if state.outcome in (None, "interrupted"):
+        if not self.has_ended(run):
             self._end_run(state, outcome, {"type": "WorkerDied", "message": reason, "traceback": ""})
+
+    def has_ended(self, run: str) -> bool:
+        """Whether nothing more will come of it."""
+        return self.state.runs[run].outcome not in (None, "interrupted")
+
+    def needed_mib(self, run: str) -> float | None:
+        """What an attempt of the run would have needed of its GPU when that ran out of memory; None where none ever did."""
+        return self.state.runs[run].needed_mib
 
     def interrupt(self) -> None:
         """The sweep ends before its end: runs in flight are marked so and can be resumed."""
@@ -141,8 +160,10 @@ class SweepController:
     def request(self, run: RunState) -> RunRequest:
         """What a worker needs for a run."""
         trial, specification = self.state.trials[run.trial], self.specification
+        home = (self.folder.trials / run.id).resolve()
         return RunRequest(
             run=run.id,
+            attempt=run.attempts,
             architecture=trial.architecture,
             task=specification.task_type.name,
             model=trial.configuration["model"],
@@ -150,7 +171,8 @@ class SweepController:
             training=trial.configuration["training"],
             seed=run.seed,
             artifacts=self.folder.artifacts.resolve(),
-            folder=(self.folder.trials / run.id).resolve(),
+            folder=attempt_folder(home, run.attempts),
+            earlier=earlier_folders(home, run.attempts),
             keep_checkpoints=specification.checkpoints.keep,
             checkpoint_seconds=specification.checkpoints.interval,
             objective_metric=specification.objective.metric,
@@ -190,6 +212,15 @@ class SweepController:
             if self._warn:
                 self._warn(run.id, warning)
 
+    def _is_retried(self, run: RunState, payload: Mapping[str, Any]) -> bool:
+        """Once, where it is known what the run needs and it can be given that."""
+        needed_mib = payload.get("needed_mib")
+        if needed_mib is None or run.needed_mib is not None or not self.may_retry(needed_mib):
+            return False
+        self._record({"kind": "retry", "run": run.id, "needed_mib": needed_mib, "error": payload["error"]})
+        self._restarting.append(run.id)
+        return True
+
     def _take_metrics(self, run: RunState, progress: int, metrics: Mapping[str, float], last: bool = False) -> None:
         self._record({"kind": "result", "run": run.id, "progress": progress, "metrics": dict(metrics), "last": last})
 
@@ -205,6 +236,8 @@ class SweepController:
 
     def _end_run(self, run: RunState, outcome: str, error: Mapping[str, str] | None) -> None:
         trial = self.state.trials[run.trial]
+        with contextlib.suppress(OSError):  # `Tidying` tries again
+            publish((self.folder.trials / run.id).resolve(), run.attempts)
         self._record({"kind": "outcome", "run": run.id, "outcome": outcome, "error": error})
         if self._listener:
             self._listener(trial, run)

@@ -28,7 +28,10 @@ class RunState:
     tracking_id: str | None = None
     name: str = ""
     """As MLflow shows it."""
-    started: bool = False
+    attempts: int = 0
+    """How often it was handed out to a process."""
+    needed_mib: float | None = None
+    """What it needed on its GPU when that ran out of memory, after which it was begun once more; None where it never did."""
     begins: list[int] = field(default_factory=list)
     """For each process that took the run up, the epoch of the checkpoint that it went on from (0: from the start)."""
     provenance: dict[str, str] = field(default_factory=dict)
@@ -38,6 +41,10 @@ class RunState:
     def curve(self) -> dict[int, float]:
         """The first objective by epoch."""
         return next(iter(self.curves.values()))
+
+    @property
+    def started(self) -> bool:
+        return self.attempts > 0
 
     @property
     def in_flight(self) -> bool:
@@ -180,10 +187,15 @@ class SweepState:
         self.study(event["study"]).exhausted = True
 
     def _on_start(self, event: Event) -> None:
-        """The first start of a run, or another one after an interruption."""
+        """The first start of a run, or another one after an interruption or a death."""
         run = self.runs[event["run"]]
-        run.started, run.outcome = True, None
+        run.outcome = None
+        run.attempts += 1
         run.name = event.get("name", run.name)
+
+    def _on_retry(self, event: Event) -> None:
+        """It ran out of memory and is begun once more, with more."""
+        self.runs[event["run"]].needed_mib = event["needed_mib"]
 
     def _on_begin(self, event: Event) -> None:
         """A process took the run up."""

@@ -6,6 +6,7 @@ import contextlib
 from pathlib import Path
 
 from orchestrator.sweep.controller import SweepController
+from trainables.training.attempts import publish, remove_attempts
 from trainables.training.retention import apply_retention
 
 
@@ -31,4 +32,6 @@ class Tidying:
     def _tidy(self, run: str) -> None:
         folder: Path = self._controller.folder.trials / run
         with contextlib.suppress(OSError):
+            publish(folder, self._controller.state.runs[run].attempts)
+            remove_attempts(folder)
             apply_retention(folder, self._controller.specification.checkpoints.keep)

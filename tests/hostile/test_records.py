@@ -72,6 +72,12 @@ EVENTS: list[dict[str, Any]] = [
         "bytes": 9,
     },
     {"kind": "end", "interrupted": False},
+    {
+        "kind": "retry",
+        "run": "gpt-0000-s0",
+        "needed_mib": 1234.5,
+        "error": {"type": "OutOfMemoryError", "message": "", "traceback": ""},
+    },
 ]
 
 

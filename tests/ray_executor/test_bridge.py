@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections import deque
+from collections import Counter, deque
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from orchestrator.packing import FixedReserver
 from orchestrator.ray_executor.bridge import PROCESSES_LOST_BEFORE_A_BEGIN, RESTARTS_AFTER_DEATH, Bridge
+from orchestrator.ray_executor.cluster import ClusterResources
 from orchestrator.ray_executor.interruption import Interruption
 from orchestrator.ray_executor.silence import Attendance
+from orchestrator.ray_executor.width import Width
 from trainables.heartbeat import Sender
 from trainables.ray_trainable import CONFIGURATION, PAYLOAD
 from trainables.training.request import RunRequest
@@ -29,16 +32,33 @@ class Notes:
         self.waiting = [f"r{i}" for i in range(runs)]
         self.lost: list[tuple[str, str, str]] = []
         self.outcomes: dict[str, str] = {}
+        self.attempts: Counter[str] = Counter()
+        self.may_retry = lambda needed_mib: False
+
+    def _request(self, run: str) -> RunRequest:
+        self.attempts[run] += 1
+        return RunRequest(run=run, attempt=self.attempts[run], architecture="gpt", task="mqar", artifacts=Path())
+
+    def hand_out_again(self, run: str) -> RunRequest:
+        return self._request(run)
+
+    def needed_mib(self, run: str) -> None: ...
+
+    def has_ended(self, run: str) -> bool:
+        return run in self.outcomes
 
     def next_run(self) -> RunRequest | None:
-        return RunRequest(run=self.waiting.pop(0), architecture="gpt", task="mqar", artifacts=Path()) if self.waiting else None
+        return self._request(self.waiting.pop(0)) if self.waiting else None
 
     def on_result(self, run: str, payload: dict[str, Any]) -> bool:
         if payload["progress"] < 0:
             raise OSError("no space left on device")
+        if payload["outcome"] is not None:
+            self.outcomes[run] = payload["outcome"]
         return payload["outcome"] is None
 
     def on_lost(self, run: str, reason: str, outcome: str = "failed") -> None:
+        self.outcomes[run] = outcome
         self.lost.append((run, outcome, reason))
 
 
@@ -56,12 +76,13 @@ class Nobody:
     def forget(self, run: str) -> None: ...
 
     def senders(self) -> dict[str, Sender]:
-        return {"r0": Sender(NODE, 17, "1"), "r1": Sender(NODE, 18, "1")}
+        return {"r0#1": Sender(NODE, 17, "1"), "r1#1": Sender(NODE, 18, "1")}
 
 
 def bridge_of(runs: int) -> tuple[Bridge, Notes, Nobody]:
     notes, watch = Notes(runs), Nobody()
-    bridge = Bridge(notes, 1.0, Interruption(), Attendance(), watch)  # type: ignore[arg-type]
+    width = Width(1000, lambda: ClusterResources(1, 0))
+    bridge = Bridge(notes, FixedReserver(1.0, 0.0), width, Interruption(), Attendance(), watch)  # type: ignore[arg-type]
     return bridge, notes, watch
 
 
@@ -71,8 +92,9 @@ def handed(bridge: Bridge, trial: str) -> Any:
     return json.loads(suggested[CONFIGURATION])["request"]["run"] if isinstance(suggested, dict) else suggested
 
 
-def result(bridge: Bridge, run: str, progress: int = 1, outcome: str | None = None) -> bool:
-    return bridge.result({PAYLOAD: json.dumps({"run": run, "progress": progress, "outcome": outcome})})
+def result(bridge: Bridge, run: str, progress: int = 1, outcome: str | None = None, trial: str | None = None) -> bool:
+    payload = {"run": run, "progress": progress, "outcome": outcome, "metrics": {}}
+    return bridge.result(trial or run.replace("r", "t"), {PAYLOAD: json.dumps(payload)})
 
 
 def die(bridge: Bridge, trial: str, text: str) -> None:
@@ -145,7 +167,7 @@ def test_a_stall_is_named_as_the_reason() -> None:
     bridge, notes, watch = bridge_of(1)
     for life in range(RESTARTS_AFTER_DEATH + 1):
         handed(bridge, f"t{life}")
-        watch.silent["r0"] = 12.0
+        watch.silent[f"r0#{life + 1}"] = 12.0
         die(bridge, f"t{life}", DIED)
     assert "silent for 12 s" in notes.lost[0][2]
 
@@ -180,8 +202,8 @@ def test_what_the_controller_raises_is_kept_as_it_is() -> None:
 def test_only_runs_at_work_are_expected_to_give_signs_of_life() -> None:
     bridge, _, _ = bridge_of(1)
     handed(bridge, "t0")
-    assert bridge.attendance.expected().keys() == {"r0"}
-    assert result(bridge, "r0") and bridge.attendance.expected().keys() == {"r0"}
+    assert bridge.attendance.expected().keys() == {"r0#1"}
+    assert result(bridge, "r0") and bridge.attendance.expected().keys() == {"r0#1"}
     result(bridge, "r0", outcome="completed")
     assert not bridge.attendance.expected()
 
@@ -196,7 +218,7 @@ def test_nothing_is_remembered_of_runs_that_are_over_however_they_ended() -> Non
     die(bridge, "t2", MEMORY)
     die(bridge, "t3", DIED)
     assert handed(bridge, "t4") == "r3"
-    result(bridge, "r3", outcome="completed")
+    result(bridge, "r3", outcome="completed", trial="t4")
     bridge.fell(RuntimeError("who knows"))
     assert [run for run, _, _ in notes.lost] == ["r2"]
     kept = {name: value for name, value in vars(bridge).items() if isinstance(value, (dict, set, deque))}

@@ -15,7 +15,7 @@ from trainables.training.worker import RunWorker
 
 
 def config(request: Any, **more: Any) -> dict[str, Any]:
-    return {CONFIGURATION: json.dumps({"request": request.to_dict(), "cpus": 1.0, **more})}
+    return {CONFIGURATION: json.dumps({"request": request.to_dict(), "reservation": {"cpus": 1.0}, **more})}
 
 
 @pytest.fixture
@@ -117,13 +117,13 @@ def test_a_run_is_heard_from_its_begin_to_its_end(tmp_path: Path, make: Any, mon
     trainable = make(config(small_request(tmp_path)))
     assert told == [], "a process that waits for its first step is not watched"
     trainable.train()
-    assert set(told) == {"r1"} and len(told) > 10
+    assert set(told) == {"r1#1"} and len(told) > 10
     results(trainable)
     heard = len(told)
     assert trainable.reset(config(small_request(tmp_path, run="r2")))
     assert len(told) == heard, "nor is one between two runs"
     trainable.train()
-    assert told[heard] == "r2"
+    assert told[heard] == "r2#1"
 
 
 def test_without_a_gpu_from_ray_a_run_is_on_the_cpu() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 
@@ -14,7 +15,7 @@ _logger = logging.getLogger(__name__)
 
 
 class CheckpointKeeper:
-    """Reads and writes the checkpoints in the folder of ``request``; without a folder nothing is kept.
+    """Writes the checkpoints into the folder of ``request`` (without one nothing is kept) and reads those of earlier attempts.
 
     The last one is kept whatever ``keep_checkpoints`` says, so that a run that was killed goes on; what stays after the end is
     decided by :func:`trainables.training.retention.apply_retention`. A file that cannot be read or written costs a warning,
@@ -24,18 +25,24 @@ class CheckpointKeeper:
     def __init__(self, request: RunRequest) -> None:
         self._request = request
         self._saved_progress, self._tried_at = 0, time.monotonic()
+        self._superseded = list(request.earlier)
         self._told: set[str] = set()
         self._warnings: list[str] = []
 
     def continue_session(self, session: Session) -> None:
-        """Loads the last checkpoint, if there is one that fits."""
-        if self._request.folder is not None:
+        """Loads the last checkpoint of the latest attempt that has one that fits."""
+        refusals = []
+        for folder in filter(None, (self._request.folder, *self._request.earlier)):
             try:
-                session.load(self._request.folder / LAST_CHECKPOINT)
+                session.load(folder / LAST_CHECKPOINT)
+                break
             except FileNotFoundError:
                 pass
             except CheckpointRefused as refusal:
-                self._warn(f"the run starts from the beginning: {refusal}")
+                refusals.append(refusal)
+        for told in refusals:
+            where = f"goes on from step {session.progress}" if session.progress else "starts from the beginning"
+            self._warn(f"the run {where}: {told}")
         self._saved_progress, self._tried_at = session.progress, time.monotonic()
 
     def keep(self, session: Session, report: StepReport) -> None:
@@ -52,7 +59,15 @@ class CheckpointKeeper:
         consequence = f"the run goes on, but a restart would begin at step {self._saved_progress + 1}"
         if self._write(session, LAST_CHECKPOINT, consequence):
             self._saved_progress = session.progress
+            self._remove_superseded()
         self._tried_at = time.monotonic()
+
+    def _remove_superseded(self) -> None:
+        """This attempt has a checkpoint of its own now; a best one of an earlier attempt may still be the best."""
+        superseded, self._superseded = self._superseded, []
+        for folder in superseded:
+            with contextlib.suppress(OSError):
+                (folder / LAST_CHECKPOINT).unlink(missing_ok=True)
 
     def take_warning(self) -> str | None:
         """What went wrong since the last call; each reason is told once a run."""

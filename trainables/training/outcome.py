@@ -102,6 +102,8 @@ class Payload:
     error: RunError | None = None
     begun: Begun | None = None
     """In the first result of a worker only, and not where the set-up failed."""
+    needed_mib: float | None = None
+    """With ``oom`` on a GPU: what the process would have needed there, its CUDA context included, as far as is known."""
     warning: str | None = None
     """What went wrong without ending the run, such as a checkpoint that could not be written."""
 

@@ -45,6 +45,8 @@ class RunRequest:
     """One run: a configuration with one seed. Values that are not written keep their defaults."""
 
     run: str
+    attempt: int = 1
+    """How often the run was handed out, this time included."""
     architecture: str
     task: str
     model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -54,7 +56,10 @@ class RunRequest:
     artifacts: Path
     """Where prepared inputs of all runs are kept; what is missing is made there."""
     folder: Path | None = None
-    """Where this run keeps its checkpoints; None keeps none."""
+    """Where this attempt keeps its checkpoints; None keeps none. No other attempt writes there: the process of an earlier one may
+    live on for minutes on a machine that was cut off from the network."""
+    earlier: tuple[Path, ...] = ()
+    """Where earlier attempts may have left a checkpoint, the latest first."""
     keep_checkpoints: Keep = "last"
     checkpoint_seconds: float = 30.0
     """Time between two checkpoints while the run goes on; each step writes one where it is 0."""
@@ -63,11 +68,17 @@ class RunRequest:
     other_objectives: tuple[str, ...] = ()
     """Metrics besides the objective that must be finite too."""
 
+    @property
+    def label(self) -> str:
+        """The run and the attempt: beats of an earlier attempt's process are not this one's."""
+        return f"{self.run}#{self.attempt}"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, from which :meth:`from_dict` makes an equal request."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         values["artifacts"] = str(self.artifacts)
         values["folder"] = None if self.folder is None else str(self.folder)
+        values["earlier"] = [str(folder) for folder in self.earlier]
         values["other_objectives"] = list(self.other_objectives)
         return {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
 
@@ -77,6 +88,7 @@ class RunRequest:
         typed = {
             "artifacts": Path(values["artifacts"]),
             "folder": None if folder is None else Path(folder),
+            "earlier": tuple(map(Path, values.get("earlier", ()))),
             "other_objectives": tuple(values.get("other_objectives", ())),
         }
         return cls(**{**values, **typed})
