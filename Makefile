@@ -9,7 +9,7 @@ GPU_TESTS := tests/architectures/test_architectures_gpu.py tests/architectures/t
 	tests/tasks/test_language_gpu.py tests/training/test_training_gpu.py tests/architectures/test_memo_gpt_gpu.py tests/architectures/test_lora_gpu.py \
 	tests/tasks/test_segment_gpu.py tests/tasks/test_footprint_gpu.py
 
-.PHONY: sweep test test-long fuzz lint format ui gpu-test benchmarks clean
+.PHONY: sweep test test-cluster test-long fuzz lint format ui gpu-test benchmarks clean
 
 # Packages come in two steps, so that a sweep needs no test tools.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -22,14 +22,22 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	touch $@
 
+$(VENV)/.installed-cluster: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test-cluster]'
+	touch $@
+
 sweep: $(VENV)/.installed ## runs the quickstart sweep and prints its table
 	$(BIN)/memsweep run $(SWEEP) --storage $(STORAGE) --name quickstart-$$(date +%Y%m%d-%H%M%S) --yes
 
 test: lint ## the test suite
-	$(BIN)/python -m pytest -m "not gpu and not long"
+	$(BIN)/python -m pytest -m "not gpu and not long and not cluster"
+
+test-cluster: $(VENV)/.installed-cluster ## Ray on hosts made of network namespaces; what the machine does not allow is skipped with the reason
+	tests/cluster/install.sh
+	$(BIN)/python -m pytest -m "cluster" -rs
 
 test-long: $(VENV)/.installed-test ## what takes minutes
-	$(BIN)/python -m pytest -m "long"
+	$(BIN)/python -m pytest -m "long and not cluster"
 
 fuzz: $(VENV)/.installed-test ## hypothesis for half an hour
 	$(BIN)/python tests/hostile/fuzz.py --minutes 30

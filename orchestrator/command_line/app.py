@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import typer
 
-from orchestrator.command_line import catalogue_commands, reproduce_command, space_commands, sweep_commands
+from orchestrator.command_line import catalogue_commands, reproduce_command, space_commands, submit_command, sweep_commands
 from orchestrator.command_line.errors import DONE, WRONG_INPUT, user_errors
 from orchestrator.document import SearchSpaceError
 from orchestrator.ray_executor.versions import refuse_old_libraries
@@ -28,6 +28,7 @@ def build_app() -> typer.Typer:
     sweep_commands.register(app)
     reproduce_command.register(app)
     catalogue_commands.register(app)
+    submit_command.register(app)
     return app
 
 

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from orchestrator.ray_executor.joining import driver_code, refuse_wrong_token
 from orchestrator.ray_executor.security import closed_ray, require_token_mode
 
 QUIET_ENVIRONMENT = {
@@ -42,6 +43,8 @@ def ray_cluster(address: str | None) -> Iterator[ClusterResources]:
 
     Raises:
         OpenClusterRefused: a local one would be open to everyone.
+        TokenRefused: the one at ``address`` does not know our token.
+        NoCluster: none runs there.
     """
     for name, value in QUIET_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -84,8 +87,11 @@ def _is_running() -> bool:
 def _start(address: str | None, starts_one: bool) -> None:
     import ray
 
+    if not starts_one:
+        refuse_wrong_token(address or os.environ["RAY_ADDRESS"])
     ray.init(
         address=address,
+        runtime_env=None if starts_one else driver_code(),
         include_dashboard=False if starts_one else None,
         log_to_driver=False,
         logging_level=logging.ERROR,

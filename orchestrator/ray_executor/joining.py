@@ -1,0 +1,93 @@
+"""Before a cluster is joined: whether one answers, and whether it takes our token, said within seconds.
+
+``ray.init`` tries for 20 s, and then speaks of a failed connection, whatever the reason. ``ray status`` is told it at once.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from orchestrator.ray_executor.errors import ResourceError
+
+RAY = (sys.executable, "-m", "ray.scripts.scripts")
+"""The command ``ray`` of this environment, wherever PATH leads."""
+
+_ANSWER_S = 15.0
+
+
+class TokenRefused(ResourceError):
+    """The cluster does not know the token that it was shown, or was shown none."""
+
+
+class NoCluster(ResourceError):
+    """There is no cluster at the address."""
+
+
+def refuse_wrong_token(address: str) -> None:
+    """Asks the cluster at ``address`` (as ``ray.init`` takes it) for its status, with the token that a driver would show.
+
+    It takes about two seconds. What remains unclear after 15 s is left to ``ray.init``, and so is an address of another kind
+    (``ray://…``).
+
+    Raises:
+        TokenRefused: the cluster refuses the token.
+        NoCluster: ``auto``, and no cluster runs here.
+    """
+    if "://" in address:
+        return
+    environment = dict(os.environ)
+    if token_place() is not None:
+        environment.setdefault("RAY_AUTH_MODE", "token")
+    elif environment.get("RAY_AUTH_MODE", "").lower() == "token":
+        raise TokenRefused(refusal(address))
+    command = [*RAY, "status", "--address", address]
+    try:
+        asked = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_ANSWER_S)
+    except subprocess.TimeoutExpired:
+        return
+    _judge(address, asked)
+
+
+def _judge(address: str, asked: subprocess.CompletedProcess[str]) -> None:
+    if asked.returncode == 0:
+        return
+    if "AuthenticationError" in asked.stderr or "InvalidAuthToken" in asked.stderr:
+        raise TokenRefused(refusal(address))
+    if "Could not find any running Ray instance" in asked.stderr:
+        raise NoCluster(f"no Ray cluster runs here for --address {address}: start one, or give that of a head (HOST:6379)")
+
+
+def refusal(address: str) -> str:
+    """What to say when the cluster at ``address`` refuses us; which token was shown is named by its place, never by its text."""
+    mode, place = os.environ.get("RAY_AUTH_MODE"), token_place()
+    if mode is not None and mode.lower() != "token":
+        shown = f"RAY_AUTH_MODE={mode} shows none: unset it, or set it to token"
+    elif place is None:
+        shown = "none was found"
+    else:
+        shown = f"the one in {place} is another"
+    cure = "copy the cluster's token (~/.ray/auth_token on its head) into ~/.ray/auth_token here, or into RAY_AUTH_TOKEN"
+    return f"the cluster at {address} refuses the token: {shown}; {cure}"
+
+
+def token_place() -> str | None:
+    """Where Ray takes the token from, in its order; None where there is none."""
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        if os.environ.get(name):
+            return name
+    return "~/.ray/auth_token" if (Path.home() / ".ray" / "auth_token").is_file() else None
+
+
+def driver_code() -> dict[str, list[str]]:
+    """The runtime environment with which a cluster is joined: its workers run the code of the driver, whatever their nodes have.
+
+    A few MiB, sent once a version. Data are not in it. Ray puts the working directory of the driver before it: a node that has
+    that folder runs what lies there.
+    """
+    import orchestrator
+    import trainables
+
+    return {"py_modules": [str(Path(str(package.__file__)).parent) for package in (orchestrator, trainables)]}
