@@ -48,12 +48,23 @@ class SchedulerConfiguration(Configuration):
     min_samples: int = hyperparameter(3, "median: other runs needed at an epoch before one is stopped", minimum=1)
 
 
+def _is_number_of_gpus(gpus: float | str | None) -> bool:
+    return not isinstance(gpus, (int, float)) or gpus <= 1 or float(gpus).is_integer()
+
+
 @dataclass(frozen=True, kw_only=True)
 class ResourcesConfiguration(Configuration):
     """``resources``: what each run asks Ray for."""
 
     cpu: float = hyperparameter(1.0, "CPU cores of a run", above=0)
-    gpu: float | Literal["auto"] = hyperparameter("auto", "GPUs of a run; auto: one where the cluster has any")
+    gpu: float | Literal["auto"] = hyperparameter(
+        "auto", "GPUs of a run; auto: the share of one that its memory needs, where the cluster has any", minimum=0
+    )
+    gpu_memory_mib: float | None = hyperparameter(
+        None,
+        "usable memory of a GPU in MiB, where it cannot be asked: a cluster that has no GPU yet, or no NVML; null: what is asked",
+        above=0,
+    )
     concurrency: int | Literal["auto"] = hyperparameter("auto", "runs at once; auto: as many as the cluster holds", minimum=1)
     shared_cpu: float | None = hyperparameter(
         None, "CPU cores of a process that makes what runs share, such as a base model; null: as a run", above=0
@@ -61,6 +72,10 @@ class ResourcesConfiguration(Configuration):
     shared_gpu: float | None = hyperparameter(None, "GPUs of such a process; null: as a run", minimum=0)
     fusion: bool | Literal["auto"] = hyperparameter("auto", "train runs that differ in lr or seed in one process")
     stall_timeout: float = hyperparameter(600.0, "seconds of silence after which a worker counts as died", above=0)
+    rules = (
+        Rule(lambda c: _is_number_of_gpus(c.gpu), "`gpu` is a share of one, or a whole number: Ray gives no share of several"),
+        Rule(lambda c: _is_number_of_gpus(c.shared_gpu), "`shared_gpu` is a share of one GPU, or a whole number"),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ architectures: {{gpt: {{dim: 64, n_layers: 2, dk: {{choice: [16, 32]}}}}}}
 search: {{sampler: {sampler}, trials: 7, replicates: 2}}
 resources: {{cpu: 0.25, concurrency: 3}}
 checkpoints: {{keep: {keep}}}
+training: {{epochs: 1}}
 """
 LARGEST = 4 * 3 * 106_688
 """Weights and Adam's two moments of the wider of both, which ``memsweep count`` gives 106,688 parameters."""
