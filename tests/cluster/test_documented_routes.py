@@ -16,7 +16,7 @@ from quick_sweep import RUNS, SPACE, outcomes, project
 from ssh_hosts import SshKeys, why_no_ssh
 from test_submission_over_ssh import install_ours
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900), pytest.mark.usefixtures("namespaces")]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800), pytest.mark.usefixtures("namespaces")]
 
 PAGE = REPOSITORY / "docs/clusters.md"
 DASHBOARD_PORT = 8265
