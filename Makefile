@@ -7,7 +7,8 @@ STORAGE := sweeps
 GPU_TESTS := tests/architectures/test_architectures_gpu.py tests/architectures/test_pkm_gpu.py tests/architectures/test_topk_gpu.py \
 	tests/architectures/test_memories_gpu.py tests/architectures/test_trime_gpu.py tests/memory/test_memory_monitor.py tests/tasks/test_forecasting_gpu.py \
 	tests/tasks/test_language_gpu.py tests/training/test_training_gpu.py tests/architectures/test_memo_gpt_gpu.py tests/architectures/test_lora_gpu.py \
-	tests/tasks/test_segment_gpu.py tests/tasks/test_footprint_gpu.py
+	tests/tasks/test_segment_gpu.py tests/tasks/test_footprint_gpu.py \
+	tests/prediction/test_prediction_gpu.py tests/memory/test_packing_gpu.py
 
 .PHONY: sweep test test-cluster test-long fuzz lint format ui gpu-test benchmarks clean
 

@@ -96,9 +96,9 @@ class Prediction:
         known = self._of(request)
         return None if known is None else self._expectation(known.group, known.predicted_mib)
 
-    def expect_resolved(self, resolved: ResolvedRun) -> Expectation:
-        """Of a configuration for which there are no data yet: for plans."""
-        peak = self._predict(resolved, None)
+    def expect_resolved(self, resolved: ResolvedRun, data: Path | None) -> Expectation:
+        """Of a configuration without a request, for plans; ``data``: the folder of its prepared data, None without one."""
+        peak = self._predict(resolved, data)
         return self._expectation((resolved.architecture.name, resolved.task_type.name, peak.how), peak.reserved_mib)
 
     def learn(self, request: RunRequest, metrics: Mapping[str, float]) -> None:

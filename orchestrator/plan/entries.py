@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,15 +50,17 @@ class EntryPlan:
 
 
 class Sizing:
-    """What configurations are expected to take of a GPU, and the share of it that they get."""
+    """What configurations are expected to take of a GPU, and the share of it that they get; ``data_of`` gives the folder of a
+    configuration's prepared data, None where there is none."""
 
-    def __init__(self, capacity_mib: float) -> None:
+    def __init__(self, capacity_mib: float, data_of: Callable[[ResolvedRun], Path | None]) -> None:
         self._capacity_mib = capacity_mib
+        self._data_of = data_of
         self._prediction = Prediction(lambda request: None)
 
     def of(self, resolved: ResolvedRun) -> tuple[float, GpuClass]:
         """MiB, CUDA context included, and the class."""
-        expected = self._prediction.expect_resolved(resolved)
+        expected = self._prediction.expect_resolved(resolved, self._data_of(resolved))
         size = class_of(expected.with_margin_mib, self._capacity_mib)
         return expected.mib, WHOLE if is_alone(resolved.task_type.name) else size
 

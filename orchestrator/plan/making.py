@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import socket
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,6 +23,8 @@ from orchestrator.space.specification import SweepSpecification
 from orchestrator.space.structures import find_feasible
 from orchestrator.sweep.stages import shared_stages
 from trainables.memory.inventory import visible_gpus
+from trainables.prepared import prepare_data
+from trainables.training.request import ResolvedRun
 
 
 @dataclass(frozen=True)
@@ -88,8 +93,9 @@ def make_plan(specification: SweepSpecification, gpus: Sequence[GpuMemory] | Non
     allocation = allocate(specification.resources, here)
     is_packed = specification.resources.gpu == "auto" and bool(allocation.gpus)
     capacity = capacity_of(found, specification.resources.gpu_memory_mib) if is_packed else None
-    sizing = None if capacity is None else Sizing(capacity.capacity_mib)
-    entries = {entry.name: plan_entry(entry.cells, speed, sizing) for entry in specification.entries}
+    with _data_for_a_while(specification) as data_of:
+        sizing = None if capacity is None else Sizing(capacity.capacity_mib, data_of)
+        entries = {entry.name: plan_entry(entry.cells, speed, sizing) for entry in specification.entries}
     studies = len(specification.spaces) if specification.search.per == "entry" else 1
     runs = _runs(specification)
     usable = sum(gpu.is_usable for gpu in found) or int(here.gpus)
@@ -103,6 +109,20 @@ def make_plan(specification: SweepSpecification, gpus: Sequence[GpuMemory] | Non
         packing=None if capacity is None else Packing(capacity, _demand(specification, entries, runs, here.cpus, usable)),
         left_alone=tuple(unusable(found)) if is_packed else (),
     )
+
+
+@contextlib.contextmanager
+def _data_for_a_while(specification: SweepSpecification) -> Iterator[Callable[[ResolvedRun], Path | None]]:
+    """The data of configurations, made when they are asked for: without them their memory would be known by arithmetic alone."""
+    with tempfile.TemporaryDirectory(prefix="memsweep-plan-") as folder:
+
+        def data_of(resolved: ResolvedRun) -> Path | None:
+            try:
+                return prepare_data(Path(folder), resolved.task_type, resolved.task, paths=specification.files)
+            except Exception:  # such as a combination that cannot be made; a run would say why
+                return None
+
+        yield data_of
 
 
 def _gpus_here() -> list[GpuMemory]:

@@ -58,8 +58,8 @@ def _packed_lines(allocation: Allocation, packing: Packing) -> list[str]:
     return [
         f"each run: {allocation.cpus:g} CPU, and of a GPU the share that its memory needs; at once: {demand.at_once} on {gpus} "
         f"(demand: {demand.describe(allocation.cpus)})",
-        f"memory: {packing.capacity.capacity_mib:,.0f} MiB for runs on each GPU ({packing.capacity.of}); predicted by "
-        "arithmetic, CUDA context included; what runs measure corrects it, and with it the demand",
+        f"memory: {packing.capacity.capacity_mib:,.0f} MiB for runs on each GPU ({packing.capacity.of}); predicted "
+        "without a GPU, CUDA context included; what runs measure corrects it, and with it the demand",
     ]
 
 

@@ -140,6 +140,12 @@ class SweepController:
         """What an attempt of the run would have needed of its GPU when that ran out of memory; None where none ever did."""
         return self.state.runs[run].needed_mib
 
+    def warn(self, run: str, message: str) -> None:
+        """Something went wrong with or around a run without ending it."""
+        self._record({"kind": "warning", "run": run, "message": message})
+        if self._warn:
+            self._warn(run, message)
+
     def interrupt(self) -> None:
         """The sweep ends before its end: runs in flight are marked so and can be resumed."""
         for run in list(self.state.runs.values()):
@@ -208,9 +214,7 @@ class SweepController:
         if begun:
             self._record({"kind": "begin", "run": run.id, **begun})
         if warning:
-            self._record({"kind": "warning", "run": run.id, "message": warning})
-            if self._warn:
-                self._warn(run.id, warning)
+            self.warn(run.id, warning)
 
     def _is_retried(self, run: RunState, payload: Mapping[str, Any]) -> bool:
         """Once, where it is known what the run needs and it can be given that."""

@@ -8,9 +8,10 @@ from pathlib import Path
 from orchestrator.space.specification import SweepSpecification
 from orchestrator.space.task_values import data_configurations
 from orchestrator.sweep.folder import SweepFolder
+from orchestrator.sweep.stages import shared_stages
 from trainables.configuration import Configuration
 from trainables.file_fields import with_paths
-from trainables.prepared import is_prepared, prepare_data
+from trainables.prepared import data_folder, is_prepared, prepare_data
 
 
 def prepare_inputs(specification: SweepSpecification, sweep: SweepFolder) -> list[Path]:
@@ -39,6 +40,12 @@ def require_files(specification: SweepSpecification, sweep: SweepFolder) -> None
     for task in _tasks(specification):
         if not any(is_prepared(root, specification.task_type, task) for root in roots):
             with_paths(task, specification.files)
+
+
+def input_names(specification: SweepSpecification, sweep: SweepFolder) -> list[str]:
+    """The names of the folders below ``artifacts`` with the data and the stages that are known to be needed."""
+    data = [data_folder(sweep.artifacts, specification.task_type, task).name for task in _tasks(specification)]
+    return [*data, *(shared.folder_name for shared in shared_stages(specification))]
 
 
 def _tasks(specification: SweepSpecification) -> Iterator[Configuration]:

@@ -138,6 +138,11 @@ class MlflowTelemetry:
     def _tell_warning(self, event: Event, state: SweepState, time_ms: int | None) -> None:
         self.tracker.set_tags(self.key(event["run"]), _redacted({"warning": event["message"]}))
 
+    def _tell_retry(self, event: Event, state: SweepState, time_ms: int | None) -> None:
+        """The run goes on in MLflow: its outcome is that of its second attempt."""
+        told = f"ran out of memory; begun once more with {event['needed_mib']:.0f} MiB"
+        self.tracker.set_tags(self.key(event["run"]), _redacted({"memsweep.retried": told}))
+
     def _tell_outcome(self, event: Event, state: SweepState, time_ms: int | None) -> None:
         outcome, error = event["outcome"], event["error"]
         tags = {"outcome": outcome}

@@ -28,6 +28,7 @@ EVENTS: list[dict[str, Any]] = [
     {"kind": "start", "run": "gpt-0000-s0", "name": "gpt", "params": {}},
     {"kind": "begin", "run": "gpt-0000-s0", "continued_from": 0},
     {"kind": "warning", "run": "gpt-0000-s0", "message": "the disk is full"},
+    {"kind": "retry", "run": "gpt-0000-s0", "needed_mib": 1.0, "error": None},
     {
         **{"kind": "outcome", "run": "gpt-0000-s0", "outcome": "failed"},
         "error": {"type": "ValueError", "message": "no", "traceback": "here"},

@@ -30,9 +30,9 @@ def planned(resources: str, gpus: list[GpuMemory], trials: int = 20, task: str =
 def test_an_autoscaler_is_told_what_it_will_be_asked_for() -> None:
     plan, text = planned("{gpu_memory_mib: 8000, concurrency: 12}", [])
     assert plan.packing is not None and plan.at_once == 12
-    assert "at once: 12 on 2 GPUs (demand: 12 x {CPU: 1, GPU: 0.1666})" in text
+    assert "at once: 12 on 2 GPUs (demand: 12 x {CPU: 1, GPU: 0.125})" in text
     assert "memory: 8,000 MiB for runs on each GPU (resources.gpu_memory_mib)" in text
-    assert text.count("1/6 of a GPU each (6 on one)") == 2
+    assert text.count("1/8 of a GPU each (8 on one)") == 2
 
 
 def test_runs_of_several_sizes_are_told_apart() -> None:

@@ -10,6 +10,11 @@ import torch
 from trainables.memory.arithmetic import MIB
 
 
+def create_context(device: torch.device) -> None:
+    """Creates the CUDA context of this process, if it has none yet."""
+    torch.cuda.synchronize(device)
+
+
 def reset_peaks(device: torch.device) -> None:
     """Returns the cache to the driver and restarts the peaks, so that a reused process begins at its baseline.
 
@@ -36,11 +41,36 @@ def allocated_mib(device: torch.device) -> float:
     return torch.cuda.memory_allocated(device) / MIB
 
 
+def reserved_mib(device: torch.device) -> float:
+    """MiB taken from the driver now."""
+    return torch.cuda.memory_reserved(device) / MIB
+
+
+def peak_reserved_mib(device: torch.device) -> float:
+    """Most MiB taken from the driver at once since :func:`reset_peaks`."""
+    return torch.cuda.max_memory_reserved(device) / MIB
+
+
+def set_limit(device: torch.device, mib: float) -> None:
+    """From now on the allocator of this process refuses to take more than ``mib`` MiB; nothing at all where that is negative.
+
+    What it holds already counts, and stays even where that is more.
+    """
+    # The allocator takes its share of the one or the other, by the version of torch: of the larger one it is never too much.
+    total = max(torch.cuda.get_device_properties(device).total_memory, torch.cuda.mem_get_info(device)[1])
+    torch.cuda.set_per_process_memory_fraction(min(1.0, max(0.0, mib * MIB / total)), device)
+
+
+def lift_limit(device: torch.device) -> None:
+    """The allocator may take all there is."""
+    torch.cuda.set_per_process_memory_fraction(1.0, device)
+
+
 def read_peaks(device: torch.device) -> dict[str, float]:
     """``vram/peak_allocated_mib`` (bytes in tensors) and ``vram/peak_reserved_mib`` (bytes taken from the driver), in MiB."""
     return {
         "vram/peak_allocated_mib": torch.cuda.max_memory_allocated(device) / MIB,
-        "vram/peak_reserved_mib": torch.cuda.max_memory_reserved(device) / MIB,
+        "vram/peak_reserved_mib": peak_reserved_mib(device),
     }
 
 

@@ -50,6 +50,18 @@ def open_device(uuids: Iterable[str], nvml: Any = None) -> NvmlDevice | None:
 
     ``nvml`` is a module with the interface of ``pynvml``, which is the default.
     """
+    nvml = begin_nvml(nvml)
+    if nvml is None:
+        return None
+    for uuid in uuids:
+        with contextlib.suppress(nvml.NVMLError):
+            return NvmlDevice(nvml, nvml.nvmlDeviceGetHandleByUUID(uuid), own_process_ids())
+    nvml.nvmlShutdown()
+    return None
+
+
+def begin_nvml(nvml: Any = None) -> Any:
+    """The library, ready for use until its ``nvmlShutdown``; None without library or driver."""
     nvml = nvml or _import_pynvml()
     if nvml is None:
         return None
@@ -57,11 +69,7 @@ def open_device(uuids: Iterable[str], nvml: Any = None) -> NvmlDevice | None:
         nvml.nvmlInit()
     except nvml.NVMLError:
         return None
-    for uuid in uuids:
-        with contextlib.suppress(nvml.NVMLError):
-            return NvmlDevice(nvml, nvml.nvmlDeviceGetHandleByUUID(uuid), own_process_ids())
-    nvml.nvmlShutdown()
-    return None
+    return nvml
 
 
 def own_process_ids(status: Path = Path("/proc/self/status")) -> frozenset[int]:
