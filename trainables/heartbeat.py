@@ -10,7 +10,9 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from trainables.notice import Notice
 
 LONGEST_INTERVAL_S = 5.0
 BEATS_IN_A_TIMEOUT = 4
@@ -26,13 +28,36 @@ class Sender(NamedTuple):
     started: str
 
 
-class Heartbeat:
-    """Tells at most one beat an interval, and never fails: a run must not end because nobody listened to it."""
+def _never(answer: Any) -> bool | None:
+    return None
 
-    def __init__(self, tell: Callable[[str], None], interval_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+
+class Heartbeat:
+    """Tells at most one beat an interval, and never fails: a run must not end because nobody listened to it.
+
+    Args:
+        tell: sends the beat of a run; what it returns is where the answer will be, None where none will come.
+        interval_s: the shortest time between two beats, in s.
+        clock: monotonic, in s.
+        answer: takes what ``tell`` returned and says, without waiting, whether the process has to leave; None: no answer yet.
+
+    Attributes:
+        notice: given when the answer was that the process has to leave.
+    """
+
+    def __init__(
+        self,
+        tell: Callable[[str], Any],
+        interval_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        answer: Callable[[Any], bool | None] = _never,
+    ) -> None:
         self._tell = tell
         self._interval_s = interval_s
         self._clock = clock
+        self._answer = answer
+        self.notice = Notice()
+        self._asked: Any = None
         self._run: str | None = None
         self._told_at = float("-inf")
 
@@ -47,12 +72,25 @@ class Heartbeat:
 
     def beat(self) -> None:
         """Something is moving."""
+        self._listen()
         now = self._clock()
         if self._run is None or now - self._told_at < self._interval_s:
             return
         self._told_at = now
         with contextlib.suppress(Exception):
-            self._tell(self._run)
+            self._asked = self._tell(self._run)
+
+    def _listen(self) -> None:
+        """An answer that cannot be had, as that of an actor that died, is as good as none."""
+        if self._asked is None:
+            return
+        told: bool | None = False
+        with contextlib.suppress(Exception):
+            told = self._answer(self._asked)
+        if told is not None:
+            self._asked = None
+        if told:
+            self.notice.give()
 
 
 @functools.cache

@@ -87,7 +87,7 @@ def prepare_once(
         manifest = {**more, "name": name, "values": values, "content": data_digest(made or staging)}
         (staging / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
         _write_through(staging)
-        _publish(staging, folder)
+        publish_folder(staging, folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return folder
@@ -124,6 +124,11 @@ def data_digest(folder: Path) -> str:
 
 @functools.cache
 def _content_digest(folder: Path) -> str:
+    return content_digest(folder)
+
+
+def content_digest(folder: Path) -> str:
+    """As :func:`data_digest`, from the files themselves."""
     files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
     files.pop(MANIFEST, None)
     digest = hashlib.sha256()
@@ -146,7 +151,12 @@ def _link_or_copy(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def _publish(staging: Path, folder: Path) -> None:
+def publish_folder(staging: Path, folder: Path) -> None:
+    """Gives a complete prepared folder its name, unless somebody else was first.
+
+    Raises:
+        RuntimeError: a folder of that name is there without a manifest.
+    """
     try:
         staging.rename(folder)
     except OSError as error:

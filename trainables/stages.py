@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 
+from trainables.fingerprint import fingerprint
 from trainables.memory import MemoryMonitor
 from trainables.prepared import prepare_once
 from trainables.training.protocol import no_beat
@@ -49,6 +50,11 @@ class Stage:
     make: Callable[[Path, StageContext], None]
     reads_files: bool = False
     """Whether it is made from files that configurations refer to, so that the driver makes it, where they lie."""
+
+    @property
+    def folder_name(self) -> str:
+        """The name of its folder among what is prepared."""
+        return f"{self.name}-{fingerprint(self.values)}"
 
 
 @runtime_checkable

@@ -50,8 +50,10 @@ def user_errors() -> tuple[type[Exception], ...]:
     from orchestrator.space.specification import WrongName
     from orchestrator.sweep.recorded_space import SpaceChangedByHand
     from orchestrator.tracking import SpoolInUseError
+    from trainables.storage import StorageError
 
     return (
         SearchSpaceError, SweepExists, SpaceChangedByHand, TrackingElsewhere, ResourceError, UnsupportedLibrary,
-        JournalError, OverrideError, SpoolInUseError, WrongName, FileNotFoundError, PermissionError, NotADirectoryError,
+        JournalError, OverrideError, SpoolInUseError, StorageError, WrongName,
+        FileNotFoundError, PermissionError, NotADirectoryError,
     )  # fmt: skip

@@ -43,13 +43,16 @@ class ProgressPrinter(SweepObserver):
     def warned(self, run: str, message: str) -> None:
         self._print(f"warning: {run}: {message}")
 
+    def told(self, message: str) -> None:
+        self._print(message)
+
     def started(self, controller: SweepController, allocation: Allocation) -> None:
         self._controller = controller
         trials, runs_so_far = controller.state.trials, controller.state.runs.values()
         self._ended_runs = sum(run.outcome not in (None, "interrupted") and trials[run.trial].kept for run in runs_so_far)
         total = controller.planned_runs
         runs = "runs" if total is None else f"{total} runs"
-        self._print(f"{controller.specification.name}: {runs}, {allocation.concurrency} at once")
+        self._print(f"{controller.specification.name}: {runs}, {_at_once(controller, allocation)} at once")
         if self._console.is_terminal:
             self._live = Live(get_renderable=self._state, console=self._console, refresh_per_second=2, transient=True)
             self._live.start()
@@ -77,6 +80,13 @@ class ProgressPrinter(SweepObserver):
         shown = ", ".join(f"{run.id} at {run.progress}" for run in running[:4])
         more = f" and {len(running) - 4} more" if len(running) > 4 else ""
         return Text(f"{time.monotonic() - self._started:4.0f} s  running: {shown}{more}", style="dim")
+
+
+def _at_once(controller: SweepController, allocation: Allocation) -> str:
+    """Runs that share GPUs are as many as fit, which is known when they are there."""
+    resources = controller.specification.resources
+    packed = resources.gpu == "auto" and resources.concurrency == "auto" and allocation.gpus
+    return f"at least {allocation.concurrency}" if packed else str(allocation.concurrency)
 
 
 def _describe(controller: SweepController, trial: TrialState, run: RunState) -> str:

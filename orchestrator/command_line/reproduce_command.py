@@ -6,12 +6,12 @@ import json
 import math
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.command_line.errors import DONE, NO_SUCCESS, interruptible
+from orchestrator.command_line.sweep_places import DEFAULT_STORAGE, Storage, run_at
 
 if TYPE_CHECKING:
     from orchestrator.reproduce.recorded import RecordedRun
@@ -47,7 +47,7 @@ def reproduce(
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON document on stdout")] = False,
-    storage: Annotated[Path, typer.Option("--storage", metavar="DIR", help="where sweeps are kept")] = Path("sweeps"),
+    storage: Storage = DEFAULT_STORAGE,
 ) -> int:
     """Runs one recorded run again from its own record and compares: status 0 the same, 1 it differs, 2 there is no such run."""
     from orchestrator.record import checked_events
@@ -59,7 +59,7 @@ def reproduce(
     from orchestrator.sweep.recorded_space import recorded_specification
 
     try:
-        recorded = find_run(run, storage)
+        recorded = find_run(*run_at(run, storage))
     except (RunNotFound, NothingRecorded) as error:
         # As a kind of error that the command line shows without a traceback.
         raise FileNotFoundError(error.args[0]) from error

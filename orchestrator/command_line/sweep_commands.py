@@ -8,23 +8,29 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.command_line.errors import DONE, INTERRUPTED, NO_SUCCESS, WRONG_INPUT, interruptible
 from orchestrator.command_line.space_commands import Overrides, Space
+from orchestrator.command_line.sweep_places import DEFAULT_STORAGE, Storage, found_sweep, options_at, read_sweep, storage_folder
 from trainables.redaction import redact
 
-RESERVED = ("status",)
-DEFAULT_STORAGE = Path("sweeps")
+if TYPE_CHECKING:
+    from orchestrator.storage import StoredSweeps
 
-Storage = Annotated[Path, typer.Option("--storage", metavar="DIR", help="where sweeps are kept")]
+RESERVED = ("status",)
+
 TrackingUri = Annotated[
     str | None, typer.Option("--tracking-uri", metavar="URI", help="MLflow; default: mlflow.db in the storage")
 ]
 
 Address = Annotated[str | None, typer.Option("--address", help="a Ray cluster to join; default: this machine")]
+
+TakeOver = Annotated[
+    bool, typer.Option("--take-over", help="take a stored sweep from a driver that may be alive, and cannot be reached to end it")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -56,7 +62,7 @@ def run(
     """Runs a sweep to its end and prints the result table. Ctrl-C interrupts it; nothing that was reported is lost."""
     from orchestrator.check import check_feasibility
     from orchestrator.command_line.progress import ProgressPrinter, is_interactive
-    from orchestrator.launch import LaunchOptions, launch
+    from orchestrator.launch import launch
     from orchestrator.space.reading import read_search_space
     from orchestrator.space.specification import renamed
 
@@ -64,11 +70,11 @@ def run(
     specification = renamed(read_search_space(space, sets), name)
     _, diagnostics = check_feasibility(specification)
     diagnostics.raise_if_any(specification.source)
-    if not yes and is_interactive() and not _confirmed(specification, storage):
+    options = options_at(storage, specification.name, tracking_uri, address)
+    if not yes and is_interactive() and not _confirmed(specification, options.storage):
         return WRONG_INPUT
-    options = LaunchOptions(storage, specification.name, tracking_uri, address)
     result = launch(specification, options, ProgressPrinter())
-    return _conclude(result, tracking_uri)
+    return _conclude(result, tracking_uri, options.stored)
 
 
 def resume(
@@ -80,16 +86,14 @@ def resume(
     storage: Storage = DEFAULT_STORAGE,
     tracking_uri: TrackingUri = None,
     address: Address = None,
+    take_over: TakeOver = False,
 ) -> int:
     """Goes on with a sweep that was interrupted or killed; with --trials or --space also with one that has ended."""
     from orchestrator.command_line.progress import ProgressPrinter
-    from orchestrator.launch import LaunchOptions
     from orchestrator.launch import resume as resume_sweep
-    from orchestrator.sweep.folder import find_sweep
 
-    folder = find_sweep(sweep, storage)
-    options = LaunchOptions(folder.path.parent, folder.name, tracking_uri, address)
-    return _conclude(resume_sweep(folder, trials, options, ProgressPrinter(), space), tracking_uri)
+    folder, options = found_sweep(sweep, storage, tracking_uri, address, take_over)
+    return _conclude(resume_sweep(folder, trials, options, ProgressPrinter(), space), tracking_uri, options.stored)
 
 
 def sync(
@@ -100,10 +104,9 @@ def sync(
 ) -> int:
     """Delivers to MLflow what could not be delivered while the sweep ran. Delivering twice changes nothing."""
     from orchestrator.launch import synchronize
-    from orchestrator.sweep.folder import find_sweep
 
-    folder = find_sweep(sweep, storage)
-    result = synchronize(folder, tracking_uri, everything)
+    folder, options = found_sweep(sweep, storage, tracking_uri)
+    result = synchronize(folder, tracking_uri, everything, options)
     if result.rejected:
         print(f"MLflow refuses {result.rejected} values for good: see {folder.spool / 'rejected.jsonl'}", file=sys.stderr)
     if result.undelivered:
@@ -122,25 +125,26 @@ def _confirmed(specification: object, storage: Path) -> bool:
     return reason is None or typer.confirm(f"{reason}: run it?", err=True)
 
 
-def _conclude(result: object, tracking_uri: str | None) -> int:
+def _conclude(result: object, tracking_uri: str | None, stored: StoredSweeps | None = None) -> int:
     from orchestrator.launch import LaunchResult
 
     assert isinstance(result, LaunchResult)
     folder = result.folder
+    sweep = folder.path if stored is None else stored.location.child(folder.name).uri
     print((folder.report / "table.md").read_text())
     written = ", ".join(sorted(path.name for path in folder.report.iterdir()))
     print(f"files:     {folder.report}/ ({written})")
-    print(f"MLflow UI: memsweep ui {folder.path}" if tracking_uri is None else f"MLflow:    {redact(tracking_uri)}")
+    print(f"MLflow UI: memsweep ui {sweep}" if tracking_uri is None else f"MLflow:    {redact(tracking_uri)}")
     if result.undelivered:
         reason = f"{result.undelivered} events could not be delivered to MLflow ({result.tracking_error})"
         where = "" if tracking_uri is None else f" --tracking-uri {redact(tracking_uri)}"
-        print(f"{reason}; nothing is lost: deliver them with  memsweep sync {folder.path}{where}", file=sys.stderr)
+        print(f"{reason}; nothing is lost: deliver them with  memsweep sync {sweep}{where}", file=sys.stderr)
     if result.failure:
         print(f"error: {result.failure}", file=sys.stderr)
-        print(f"what was made is kept: go on with  memsweep resume {folder.path}", file=sys.stderr)
+        print(f"what was made is kept: go on with  memsweep resume {sweep}", file=sys.stderr)
         return NO_SUCCESS
     if result.interrupted:
-        print(f"interrupted: continue with  memsweep resume {folder.path}", file=sys.stderr)
+        print(f"interrupted: continue with  memsweep resume {sweep}", file=sys.stderr)
         return INTERRUPTED
     if not result.completed_trials:
         print("no trial completed: `outcome` and `error` of each run are in MLflow and in record.jsonl", file=sys.stderr)
@@ -158,9 +162,8 @@ def report(
     """Tables and figures of one or several sweeps, from their records alone: the tracking server is not asked."""
     from orchestrator.report.collect import load_sweep
     from orchestrator.report.write import report_json, report_markdown, write_report
-    from orchestrator.sweep.folder import find_sweep
 
-    folders = [find_sweep(sweep, storage) for sweep in sweeps]
+    folders = [read_sweep(sweep, storage, exhibits=True) for sweep in sweeps]
     if output is not None:
         for path in write_report(folders, output):
             print(f"wrote {path}", file=sys.stderr)
@@ -181,9 +184,7 @@ def ui(
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="port on the loopback interface")] = 5000,
 ) -> int:
     """Opens the MLflow UI on loopback, until Ctrl-C."""
-    from orchestrator.sweep.folder import find_sweep
-
-    home = find_sweep(sweep, storage).path.resolve().parent if sweep else storage.resolve()
+    home = read_sweep(sweep, storage).path.resolve().parent if sweep else storage_folder(storage).resolve()
     uri = tracking_uri or f"sqlite:///{home / 'mlflow.db'}"
     if tracking_uri is None and not (home / "mlflow.db").is_file():
         raise FileNotFoundError(f"there is no mlflow.db in {home}: run a sweep first, or give --storage or --tracking-uri")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 from orchestrator.launch.observer import SweepObserver
 from orchestrator.launch.open_sweep import OpenSweep
 from orchestrator.launch.options import LaunchOptions, LaunchResult
+from orchestrator.launch.placed import PlacedController, TellingWhileOwned
 from orchestrator.launch.tracked import deliver, tracked
 from orchestrator.ray_executor.cluster import ClusterResources
 from orchestrator.ray_executor.errors import ResourceError, StageFailed
@@ -21,10 +23,11 @@ from orchestrator.sweep.inputs import other_artifacts, prepare_inputs
 from orchestrator.sweep.stages import made_stages, missing_stages, shared_stages
 from orchestrator.sweep.state import RunState, TrialState
 from orchestrator.sweep.study_view import StudyView
-from orchestrator.sweep.telemetry import Telemetry
+from orchestrator.sweep.telemetry import MlflowTelemetry, Telemetry
 from orchestrator.sweep.tidying import Tidying
 from orchestrator.sweep.warm_start import warm_start_event
 from trainables.prepared import remove_unfinished
+from trainables.storage import StorageError
 
 
 def conduct(sweep: OpenSweep, allocation: Allocation, options: LaunchOptions, observer: SweepObserver) -> LaunchResult:
@@ -33,11 +36,12 @@ def conduct(sweep: OpenSweep, allocation: Allocation, options: LaunchOptions, ob
     Of ``sweep.events`` it leaves only what was recorded since: they are not needed for the days that a sweep may last.
     """
     with tracked(sweep, options.tracking_uri) as telemetry:
-        controller = SweepController(
+        controller = PlacedController(
             sweep.specification,
             sweep.folder,
             sweep.journal,
-            telemetry,
+            TellingWhileOwned(telemetry, sweep.upkeep),
+            upkeep=sweep.upkeep,
             events=sweep.events,
             listener=lambda trial, run: ended(trial, run),
             warn=observer.warned,
@@ -47,13 +51,16 @@ def conduct(sweep: OpenSweep, allocation: Allocation, options: LaunchOptions, ob
 
         def ended(trial: TrialState, run: RunState) -> None:
             tidying.ended(run.id)
+            _publish(run, sweep, telemetry)
             observer.run_ended(controller, trial, run)
 
         slowest, interrupted, failure = _drive(
             controller, allocation, observer, lambda: _note_shared(sweep, controller, telemetry)
         )
         tidying.all_ended()
+        sweep.upkeep.all_ended(controller.state.runs.values(), sweep.specification.checkpoints.keep)
         write_report([sweep.folder], sweep.folder.report)
+        sweep.upkeep.send_files([sweep.folder.report])
         position = sweep.record({"kind": "end", "interrupted": interrupted or failure is not None})
         telemetry.tell(sweep.events[-1], controller.state, position)
         tracker = telemetry.tracker
@@ -63,16 +70,28 @@ def conduct(sweep: OpenSweep, allocation: Allocation, options: LaunchOptions, ob
         return LaunchResult(sweep.folder, completed, interrupted, undelivered, tracker.last_error, slowest, failure)
 
 
+def _publish(run: RunState, sweep: OpenSweep, telemetry: MlflowTelemetry) -> None:
+    """What the run has left behind in the sweep's storage; its exhibits are told when they have come from there."""
+    keep, completed = sweep.specification.checkpoints.keep, run.outcome == "completed"
+
+    def tell_exhibits(folder: Path) -> None:
+        if completed and sweep.upkeep.loss is None:
+            telemetry.tracker.log_artifact(telemetry.key(run.id), folder)
+
+    sweep.upkeep.run_ended(run, keep, tell_exhibits)
+
+
 def allocation_for(specification: SweepSpecification, cluster: ClusterResources) -> Allocation:
     """What each run gets and how many run at once.
 
     Raises:
         ResourceError: the cluster cannot hold a single run, or has not what the objective measures.
     """
+    allocation = allocate(specification.resources, cluster, grows=cluster.grows)
     for metric in (*specification.objective_names, *(soft.metric for soft in specification.measured)):
-        if metric.startswith("vram/") and not cluster.gpus:
+        if metric.startswith("vram/") and not allocation.gpus:
             raise ResourceError(f"`{metric}` needs a GPU and there is none here: without one, use memory/peak_host_mib")
-    return allocate(specification.resources, cluster)
+    return allocation
 
 
 def warm_up(sweep: OpenSweep, options: LaunchOptions, observer: SweepObserver) -> None:
@@ -93,7 +112,7 @@ class _Driven(NamedTuple):
 
 
 def _drive(
-    controller: SweepController, allocation: Allocation, observer: SweepObserver, note_shared: Callable[[], None]
+    controller: PlacedController, allocation: Allocation, observer: SweepObserver, note_shared: Callable[[], None]
 ) -> _Driven:
     """Makes what runs share, then executes the sweep."""
     folder = controller.folder
@@ -108,7 +127,7 @@ def _drive(
             note_shared()
         observer.started(controller, allocation)
         if not controller.is_over:
-            slowest = execute(controller, allocation, folder.tune)
+            slowest = execute(controller, allocation, folder.tune, observer.told)
     except KeyboardInterrupt:
         interrupted = True
     except StageFailed as failed:
@@ -123,13 +142,23 @@ def _drive(
     return _Driven(slowest, interrupted, failure)
 
 
-def _make_shared(controller: SweepController, allocation: Allocation, observer: SweepObserver) -> None:
-    """Base models, datastores and the like, before any run asks for them."""
-    specification, artifacts = controller.specification, controller.folder.artifacts
+def _make_shared(controller: PlacedController, allocation: Allocation, observer: SweepObserver) -> None:
+    """Base models, datastores and the like, before any run asks for them.
+
+    Raises:
+        StageFailed: one could not be made, or brought to where every machine finds it.
+    """
+    specification, artifacts, upkeep = controller.specification, controller.folder.artifacts, controller.upkeep
     remove_unfinished(artifacts)
     others = other_artifacts(controller.folder)
     missing = missing_stages(shared_stages(specification), artifacts)
-    make_shared(missing, artifacts, others, specification.files, allocation, observer.sharing)
+    try:
+        upkeep.send_inputs()
+        make_shared(missing, artifacts, others, specification.files, allocation, observer.sharing, upkeep.place)
+        upkeep.fetch_inputs(shared.folder_name for shared in missing)
+        upkeep.send_inputs()
+    except StorageError as error:
+        raise StageFailed(f"what runs share cannot be brought to where they find it: {error}") from error
 
 
 def _note_shared(sweep: OpenSweep, controller: SweepController, telemetry: Telemetry) -> None:

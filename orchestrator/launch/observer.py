@@ -28,6 +28,9 @@ class SweepObserver:
     def warned(self, run: str, message: str) -> None:
         """Something went wrong in a run without ending it."""
 
+    def told(self, message: str) -> None:
+        """Something that concerns no run alone, such as a GPU that is left alone."""
+
     def run_ended(self, controller: SweepController, trial: TrialState, run: RunState) -> None: ...
 
     def delivering(self, pending: int) -> None: ...

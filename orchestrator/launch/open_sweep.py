@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.record import Journal
 from orchestrator.space.specification import SweepSpecification
+from orchestrator.storage import Upkeep
 from orchestrator.sweep.folder import SweepFolder
 
 
@@ -20,6 +21,7 @@ class OpenSweep:
     folder: SweepFolder
     journal: Journal
     events: list[dict[str, Any]]
+    upkeep: Upkeep = field(default_factory=Upkeep)
 
     def record(self, event: Mapping[str, Any], durable: bool = True) -> int:
         """Adds an event that no controller writes, with its time; returns its position in the record."""

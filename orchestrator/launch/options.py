@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.storage import StoredSweeps
 from orchestrator.sweep.folder import SweepFolder
 
 
@@ -21,9 +22,14 @@ class LaunchOptions:
     """What the command line adds to a search space."""
 
     storage: Path
+    """Where the sweep's folder lies; of a storage behind a URI, this machine's working copies."""
     name: str
     tracking_uri: str | None = None
     address: str | None = None
+    stored: StoredSweeps | None = None
+    """The storage, where it is behind a URI."""
+    take_over: bool = False
+    """Whether a driver that may still be alive loses the sweep."""
 
 
 @dataclass(frozen=True)

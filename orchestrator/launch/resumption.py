@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ from orchestrator.record import Journal, checked_events
 from orchestrator.space.difference import describe_difference
 from orchestrator.space.reading import read_search_space
 from orchestrator.space.specification import SweepSpecification, renamed
+from orchestrator.storage import Upkeep
 from orchestrator.sweep.consistency import consistent_state
 from orchestrator.sweep.edition import make_edition
 from orchestrator.sweep.folder import SweepFolder
-from orchestrator.sweep.inputs import require_files
+from orchestrator.sweep.inputs import input_names, require_files
 from orchestrator.sweep.recorded_space import (
     Events,
     files_as_recorded,
@@ -58,9 +60,9 @@ def resume(
         SearchSpaceError: the edited space has mistakes, or no feasible structure.
         JournalError: the record is damaged.
         FileGone: data have to be made from a file that is not there, or has changed.
-        ResourceError: as for :func:`orchestrator.launch.launch`.
+        ResourceError, StorageError, LeaseLost: as for :func:`orchestrator.launch.launch`.
     """
-    with Journal(folder.record) as journal:
+    with held(folder, options, observer) as upkeep, Journal(folder.record) as journal:
         events = checked_events(folder.record)
         refuse_tracking_elsewhere(folder, events[0], options.tracking_uri)
         restore_copy(folder, events)
@@ -68,16 +70,31 @@ def resume(
         consistent_state(before, events, folder.record)
         after = before if edited is None else _edited(edited, before, trials)
         going_on = _continuation(events, before, after, trials, observer)
+        upkeep.fetch_inputs(input_names(going_on.specification, folder))
         require_files(going_on.specification, folder)
         observer.preparing()
         with ray_cluster(options.address) as cluster:
             allocation = allocation_for(going_on.specification, cluster)
-            sweep = OpenSweep(going_on.specification, folder, journal, events)
+            sweep = OpenSweep(going_on.specification, folder, journal, events, upkeep)
             sweep.record(going_on.event)
             if going_on.event["kind"] == "edit":
                 write_space(folder, going_on.event["space"])
+            upkeep.send_files([folder.space])
             warm_up(sweep, options, observer)
             return conduct(sweep, allocation, options, observer)
+
+
+def held(folder: SweepFolder, options: LaunchOptions, observer: SweepObserver) -> contextlib.AbstractContextManager[Upkeep]:
+    """The sweep with this process as its driver; one whose storage is behind a URI has its record here then.
+
+    Raises:
+        SweepInUse: another driver writes it.
+        FileNotFoundError: there is no such sweep.
+        StorageError: the storage cannot be reached, read or written.
+    """
+    if options.stored is None:
+        return contextlib.nullcontext(Upkeep())
+    return options.stored.held(folder.name, lambda text: observer.warned("storage", text), options.take_over)
 
 
 def _edited(path: Path, before: SweepSpecification, trials: int | None) -> SweepSpecification:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from orchestrator.packing.capacity import GpuMemory
 from trainables.training.request import RunRequest
 
 
@@ -41,6 +42,10 @@ class Reserver(Protocol):
         """Whether a run that needs so much, and had less, can be given it."""
         ...
 
+    def joined(self, gpus: Sequence[GpuMemory]) -> None:
+        """The GPUs that are known by now; some may be new."""
+        ...
+
 
 class FixedReserver:
     """Gives every run the same; nothing is known of memory."""
@@ -57,3 +62,6 @@ class FixedReserver:
     def fits(self, needed_mib: float) -> bool:
         """The same again would run out again."""
         return False
+
+    def joined(self, gpus: Sequence[GpuMemory]) -> None:
+        """Runs get there what they get elsewhere."""

@@ -1,7 +1,8 @@
 """Between Tune's hooks and the controller; it also measures how long each hook takes.
 
 A worker's death is dealt with here and not by Tune, which cannot tell why a process died and forgets a run whose process died
-between two runs: a run that is to go on is handed out again, under another of Tune's ids, and goes on from its checkpoint.
+between two runs: a run that is to go on is handed out again, under another of Tune's ids, and goes on from its checkpoint. So is
+one whose worker says that it has to leave its machine.
 """
 
 from __future__ import annotations
@@ -9,26 +10,27 @@ from __future__ import annotations
 import functools
 import json
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 
 from orchestrator.packing import Reservation, Reserver
 from orchestrator.ray_executor.death import Death, read_death
 from orchestrator.ray_executor.interruption import Interruption
+from orchestrator.ray_executor.lives import Lives
 from orchestrator.ray_executor.silence import Attendance
 from orchestrator.ray_executor.watch import StallWatch
 from orchestrator.ray_executor.width import Width
 from orchestrator.sweep.controller import SweepController
 from trainables.ray_trainable import CONFIGURATION, PAYLOAD
-from trainables.training.request import RunRequest
+from trainables.training.request import RunRequest, run_of
+
+if TYPE_CHECKING:
+    from orchestrator.ray_executor.quarantine import Quarantine
 
 CPUS, GPUS = "cpu", "gpu"
 """The keys of Tune's configuration under which stands what a trial asks for."""
-RESTARTS_AFTER_DEATH = 3
-PROCESSES_LOST_BEFORE_A_BEGIN = 10
-"""A process that dies while it is made, or given its next run, is no fault of that run; but some day it has to end."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -73,6 +75,7 @@ class Bridge:
         interruption: Interruption,
         attendance: Attendance,
         watch: StallWatch,
+        quarantine: Quarantine | None = None,
     ) -> None:
         self.controller = controller
         self.interruption = interruption
@@ -85,15 +88,18 @@ class Bridge:
         self._reserver = reserver
         self._width = width
         self._watch = watch
+        self._quarantine = quarantine
         self._handed: dict[str, Handed] = {}
         """By Tune's trial."""
-        self._held: Handed | None = None
-        """The next one, for which there is no room at the moment."""
+        self._held: deque[Handed] = deque()
+        """What is next and has no room at the moment; at most one new run, and resumed ones before it."""
         self._again: deque[str] = deque()
+        """Runs to be handed out again."""
+        self._undecided: list[RunRequest] = []
+        """Those of which it is not known yet whether they are."""
         self._errors: dict[str, str] = {}
         self._begun: set[str] = set()
-        self._deaths: Counter[str] = Counter()
-        self._never_begun: Counter[str] = Counter()
+        self._lives = Lives(watch.nodes)
         self._over: set[str] = set()
         """The attempts that have ended and whose trial Tune has not ended yet."""
         controller.may_retry = reserver.fits
@@ -105,11 +111,21 @@ class Bridge:
     @property
     def in_flight(self) -> bool:
         """Whether a run is being trained or waits to be handed out again."""
-        return bool(self._handed or self._again or self._held)
+        return bool(self._handed or self._again or self._held or self._undecided)
+
+    @_hook
+    def turn(self) -> None:
+        """Tune's control loop has gone round."""
+        self.attendance.turn()
+        if self._quarantine:
+            self._reserver.joined(self._quarantine.gpus)
+            for label, text in self._quarantine.warnings():
+                self.controller.warn(run_of(label), text)
 
     @_hook
     def suggest(self, tune_trial: str) -> dict[str, Any] | Literal["finished"] | None:
         """The configuration of the next run; None when there is none at the moment: a run in flight may come back, or room."""
+        self._decide_again()
         handed = None if self.interruption.requested else self._next()
         if handed is None:
             return "finished" if self.interruption.requested or not self.in_flight else None
@@ -125,14 +141,18 @@ class Bridge:
         if handed is None:
             return False
         self.results += 1
+        request = handed.request
         goes_on = self.controller.on_result(payload["run"], payload) and not self.interruption.requested
-        self._reserver.learn(handed.request, payload["metrics"])
+        self._reserver.learn(request, {**payload["once"], **payload["metrics"]})
+        self._lives.progressed(request.run, payload["progress"])
+        if goes_on and not payload.get("leaving"):
+            self.attendance.speak(request.label)
+            return True
         if goes_on:
-            self.attendance.speak(handed.request.label)
-        else:
-            self._over.add(handed.request.label)
-            self._leave(handed.request.label)
-        return goes_on
+            self._again.append(request.run)
+        self._over.add(request.label)
+        self._leave(request.label)
+        return False
 
     def begin(self, tune_trial: str) -> None:
         """A process has taken the run of a trial."""
@@ -169,13 +189,14 @@ class Bridge:
     def _next(self) -> Handed | None:
         """The next attempt of a run; None where there is no room for it, or nothing left."""
         in_flight = [handed.reservation for handed in self._handed.values()]
-        if self._held is None and self._width.is_open(in_flight):
-            request = self.controller.hand_out_again(self._again.popleft()) if self._again else self.controller.next_run()
-            self._held = None if request is None else self._with_reservation(request)
-        if self._held is None or not self._width.fits(in_flight, self._held.reservation):
+        if self._width.is_open(in_flight):
+            if self._again:
+                self._held.appendleft(self._with_reservation(self.controller.hand_out_again(self._again.popleft())))
+            elif not self._held and (request := self.controller.next_run()) is not None:
+                self._held.append(self._with_reservation(request))
+        if not self._held or not self._width.fits(in_flight, self._held[0].reservation):
             return None
-        handed, self._held = self._held, None
-        return handed
+        return self._held.popleft()
 
     def _with_reservation(self, request: RunRequest) -> Handed:
         return Handed(request, self._reserver.reserve(request, self.controller.needed_mib(request.run)))
@@ -186,27 +207,39 @@ class Bridge:
             "request": handed.request.to_dict(),
             "reservation": handed.reservation.to_dict(),
             "watching": self._watch.watching.to_dict(),
+            "tenancy": self._quarantine.to_dict() if self._quarantine else None,
         }
         return {CONFIGURATION: json.dumps(told), CPUS: handed.reservation.cpus, GPUS: handed.reservation.gpus}
 
     def _died(self, request: RunRequest, death: Death, begun: bool = True) -> None:
-        run = request.run
-        silent = self._watch.take_kill(request.label)
-        reason = death.reason if silent is None else f"it was silent for {silent:.0f} s and was killed"
+        silent, node = self._watch.take_kill(request.label), self._watch.node_of(request.label)
+        if silent is not None and death.cause != "lost":
+            death = Death("died", f"it was silent for {silent:.0f} s and was killed")
         self._leave(request.label)
         if request.label in self._over or self.interruption.requested:
             self._forget(request)
-            return
-        if death.cause != "replaced":
-            (self._deaths if begun else self._never_begun)[run] += 1
-        if death.cause == "oom" and begun:
-            self._lose(request, f"the worker process was killed for memory: {reason}", "oom")
-        elif self._deaths[run] > RESTARTS_AFTER_DEATH:
-            self._lose(request, f"the worker process died {self._deaths[run]} times, the last time: {reason}")
-        elif self._never_begun[run] >= PROCESSES_LOST_BEFORE_A_BEGIN:
-            self._lose(request, f"{self._never_begun[run]} processes died before they took the run: {reason}")
+        elif death.cause == "replaced":
+            self._again.append(request.run)
+        elif death.cause == "oom" and begun:
+            self._lose(request, f"the worker process was killed for memory: {death.reason}", "oom")
         else:
-            self._again.append(run)
+            self._lives.died(request.run, death, begun, node)
+            self._decide(request)
+
+    def _decide(self, request: RunRequest) -> None:
+        """Whether a run whose process died is handed out again."""
+        verdict = self._lives.verdict(request.run)
+        if verdict == "again":
+            self._again.append(request.run)
+        elif verdict == "wait":
+            self._undecided.append(request)
+        else:
+            self._lose(request, self._lives.why_over(request.run) or "")
+
+    def _decide_again(self) -> None:
+        undecided, self._undecided = self._undecided, []
+        for request in undecided:
+            self._decide(request)
 
     def _lose(self, request: RunRequest, reason: str, outcome: str = "failed") -> None:
         self.controller.on_lost(request.run, reason, outcome)
@@ -216,10 +249,11 @@ class Bridge:
         """A sweep has more runs than should be remembered: Tune is through with this attempt."""
         self._over.discard(request.label)
         if self.controller.has_ended(request.run):
-            self._deaths.pop(request.run, None)
-            self._never_begun.pop(request.run, None)
+            self._lives.forget(request.run)
 
     def _leave(self, label: str) -> None:
         """The worker is at work on it no more."""
         self.attendance.leave(label)
         self._watch.forget(label)
+        if self._quarantine:
+            self._quarantine.depart(label)

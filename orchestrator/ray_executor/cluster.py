@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import os
 import signal
@@ -33,6 +34,8 @@ class ClusterResources:
 
     cpus: float
     gpus: float
+    grows: bool = True
+    """Whether there may be more of it later."""
 
 
 @contextlib.contextmanager
@@ -50,7 +53,7 @@ def ray_cluster(address: str | None) -> Iterator[ClusterResources]:
         os.environ.setdefault(name, value)
     starts_one = (address or os.environ.get("RAY_ADDRESS") or "local") == "local"
     with closed_ray() if starts_one and not _is_running() else contextlib.nullcontext(), _joined(address, starts_one):
-        yield living_resources()
+        yield dataclasses.replace(living_resources(), grows=not starts_one)
 
 
 def living_resources() -> ClusterResources:

@@ -18,13 +18,19 @@ _CONNECTION_ENDED = re.compile(r"Worker unexpectedly exits with a connection err
 _OUT_OF_MEMORY = re.compile(r"OutOfMemoryError|killed due to the node running low on memory|memory usage threshold")
 _SELECTED = re.compile(r"Selected to kill: \([^\n]*?\bpid=(\d+)")
 _REPLACED = "exit_actor() is called"
+_MACHINE_LOST = re.compile(
+    r"[^\n]*(?:its node has died|node was terminated|died by preemption|node it was running on is dead|local raylet died)[^\n]*"
+    r"(?:\n\t(?P<why>the actor's node was [^\n]*))?"
+)
+"""In Ray's words a node is terminated expectedly (it was stopped), unexpectedly (it gave no sign of life) or is preempted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """``oom``: Ray's memory monitor killed it. ``replaced``: it asked for a fresh process itself. ``died``: all else."""
+    """``oom``: Ray's memory monitor killed it. ``replaced``: it asked for a fresh process itself. ``lost``: its machine is gone,
+    or out of reach. ``died``: all else, for all that is known; the machine may turn out to be gone later."""
 
-    cause: Literal["died", "oom", "replaced"]
+    cause: Literal["died", "oom", "replaced", "lost"]
     reason: str
     text: str = ""
     """All that Ray said."""
@@ -45,6 +51,8 @@ def read_death(text: str | None) -> Death:
         return Death("oom", _shortened(_memory_line(text)), text)
     if _REPLACED in text:
         return Death("replaced", "the process asked to be replaced")
+    if lost := _MACHINE_LOST.search(text):
+        return Death("lost", _shortened(lost["why"] or lost[0]))
     found = _DETAIL.search(text)
     if found is None:
         return Death("died", _shortened(_last_failure(text)))

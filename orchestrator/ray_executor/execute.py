@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import functools
 import logging
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.packing import FixedReserver
-from orchestrator.ray_executor.cluster import living_resources
+from orchestrator.ray_executor.cluster import ClusterResources, living_resources
+from orchestrator.ray_executor.gpus import given_on_gpus
 from orchestrator.ray_executor.interruption import Interruption
 from orchestrator.ray_executor.resources import Allocation
 from orchestrator.ray_executor.silence import Attendance
@@ -19,6 +22,7 @@ from orchestrator.sweep.controller import SweepController
 
 if TYPE_CHECKING:
     from orchestrator.ray_executor.bridge import Bridge
+    from orchestrator.ray_executor.quarantine import Quarantine
 
 RUNS_IN_A_TUNE_RUN = 500
 """Tune keeps everything of each of its trials for as long as it runs; so many later it starts afresh."""
@@ -29,10 +33,13 @@ MOST_PENDING = 10_000
 """Trials that Tune lets wait for their resources at once: with its own limit of one an autoscaler would see the demand of one."""
 
 
-def execute(controller: SweepController, allocation: Allocation, tune_folder: Path) -> dict[str, float]:
+def execute(
+    controller: SweepController, allocation: Allocation, tune_folder: Path, tell: Callable[[str], None]
+) -> dict[str, float]:
     """Runs until the controller has nothing more to start and all has ended; returns the slowest call of each hook, in s.
 
-    Tune's state is disposable: when a Tune run falls, the runs in flight go on in a fresh one.
+    Tune's state is disposable: when a Tune run falls, the runs in flight go on in a fresh one. ``tell`` is told what a person
+    should know of the cluster.
 
     Raises:
         KeyboardInterrupt: Ctrl-C or SIGTERM; what was in flight is still in flight in the controller, and where its step ended
@@ -43,17 +50,24 @@ def execute(controller: SweepController, allocation: Allocation, tune_folder: Pa
     from orchestrator.ray_executor.watch import StallWatch
 
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    interruption = Interruption()
-    with interruption.watched():
-        attendance = Attendance()
-        with StallWatch(controller.specification.resources.stall_timeout, attendance) as watch:
-            reserver = FixedReserver(allocation.cpus, allocation.gpus)
-            width = Width(controller.specification.resources.concurrency, living_resources)
-            bridge = Bridge(controller, reserver, width, interruption, attendance, watch)
-            _run_tune_until_done(bridge, tune_folder)
+    resources, interruption, attendance = controller.specification.resources, Interruption(), Attendance()
+    with interruption.watched(), contextlib.ExitStack() as stack:
+        reserver, quarantine = given_on_gpus(controller, allocation, tell)
+        if quarantine is not None:
+            stack.enter_context(quarantine)
+        watch = stack.enter_context(StallWatch(resources.stall_timeout, attendance))
+        width = Width(resources.concurrency, functools.partial(_free_of_quarantine, quarantine))
+        bridge = Bridge(controller, reserver, width, interruption, attendance, watch, quarantine)
+        _run_tune_until_done(bridge, tune_folder)
     if interruption.requested:
         raise KeyboardInterrupt
     return bridge.slowest_call_s
+
+
+def _free_of_quarantine(quarantine: Quarantine | None) -> ClusterResources:
+    """What runs may have of the living nodes."""
+    there = living_resources()
+    return there if quarantine is None else dataclasses.replace(there, gpus=there.gpus - quarantine.held_gpus)
 
 
 def _run_tune_until_done(bridge: Bridge, tune_folder: Path) -> None:

@@ -48,7 +48,7 @@ class SweepScheduler(FIFOScheduler):
         self._bridge = bridge
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        self._bridge.attendance.turn()
+        self._bridge.turn()
         return super().choose_trial_to_run(tune_controller)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:

@@ -12,7 +12,8 @@ from orchestrator.ray_executor.resources import Allocation
 from orchestrator.sweep.stages import SharedStage
 
 if TYPE_CHECKING:
-    from trainables.stages import StageContext
+    from trainables.stages import Stage, StageContext
+    from trainables.storage.run_place import SweepPlace
 
 _ATTEMPTS_AFTER_DEATH = 3
 _SECONDS_BETWEEN_LOOKS = 0.5
@@ -25,8 +26,11 @@ def make_shared(
     files: Mapping[str, Path],
     allocation: Allocation,
     tell: Callable[[str], None],
+    place: SweepPlace | None = None,
 ) -> None:
     """Makes what is missing under ``artifacts``, in order; ``tell`` is told the title of each before it is made.
+
+    With ``place`` it is made in the working copy of whichever machine, from what lies at the place, and sent there.
 
     Raises:
         StageFailed: one could not be made; those before it are kept.
@@ -35,15 +39,15 @@ def make_shared(
     for shared in missing:
         tell(shared.stage.title)
         if shared.stage.reads_files:
-            problem = _problem(_request(shared), artifacts, elsewhere, files)
+            problem = _problem(_request(shared), artifacts, elsewhere, files, place)
         else:
-            problem = _problem_elsewhere(_request(shared), artifacts, elsewhere, allocation)
+            problem = _problem_elsewhere(_request(shared), artifacts, elsewhere, allocation, place)
         if problem:
             raise StageFailed(f"the {shared.stage.title} could not be made: {problem}")
 
 
 def _problem_elsewhere(
-    request: Mapping[str, Any], artifacts: Path, elsewhere: Sequence[Path], allocation: Allocation
+    request: Mapping[str, Any], artifacts: Path, elsewhere: Sequence[Path], allocation: Allocation, place: SweepPlace | None
 ) -> str | None:
     """Makes a stage in a process of Ray's; what went wrong, None where nothing did."""
     import ray
@@ -55,7 +59,7 @@ def _problem_elsewhere(
     interruption = Interruption()
     with interruption.watched():
         try:
-            waiting = remote.remote(request, artifacts.resolve(), roots, allocation.shared_cpus)
+            waiting = remote.remote(request, artifacts.resolve(), roots, allocation.shared_cpus, place)
             while not ray.wait([waiting], timeout=_SECONDS_BETWEEN_LOOKS)[0]:
                 if interruption.requested:
                     # Never a task that has ended: Ray 2.60 aborts the process then.
@@ -79,33 +83,69 @@ def _request(shared: SharedStage) -> dict[str, Any]:
     }
 
 
-def _problem_with_threads(request: Mapping[str, Any], artifacts: Path, elsewhere: Sequence[Path], cpus: float) -> str | None:
+def _problem_with_threads(
+    request: Mapping[str, Any], artifacts: Path, elsewhere: Sequence[Path], cpus: float, place: SweepPlace | None
+) -> str | None:
     from trainables.training.seeding import fit_threads
 
     fit_threads(cpus)
-    return _problem(request, artifacts, elsewhere, {})
+    return _problem(request, artifacts, elsewhere, {}, place)
 
 
-def _problem(request: Mapping[str, Any], artifacts: Path, elsewhere: Sequence[Path], files: Mapping[str, Path]) -> str | None:
+def _problem(
+    request: Mapping[str, Any],
+    artifacts: Path,
+    elsewhere: Sequence[Path],
+    files: Mapping[str, Path],
+    place: SweepPlace | None,
+) -> str | None:
     """Makes a stage; what went wrong as text, since not every exception gets through Ray."""
     try:
-        _make(request, artifacts, elsewhere, files)
+        if place is None:
+            _make(request, artifacts, elsewhere, files)
+        else:
+            _make_at(place, request, elsewhere, files)
     except Exception as error:
         return _reason(error)
     return None
 
 
+def _make_at(place: SweepPlace, request: Mapping[str, Any], elsewhere: Sequence[Path], files: Mapping[str, Path]) -> None:
+    """As :func:`_make`, in the working copy of this machine."""
+    from trainables.prepared import data_folder
+    from trainables.storage.prepared_inputs import fetch_prepared, is_sent, send_prepared
+    from trainables.storage.run_place import ARTIFACTS
+
+    sweep, artifacts = place.open(), place.here / ARTIFACTS
+    task_type, task, stages = _resolved(request)
+    names = [data_folder(artifacts, task_type, task).name, *(stage.folder_name for stage in stages)]
+    for name in names:
+        fetch_prepared(sweep, name, artifacts)
+    _make(request, artifacts, elsewhere, files)
+    for name in names:
+        if not is_sent(sweep, name):
+            send_prepared(sweep, artifacts / name)
+
+
 def _make(request: Mapping[str, Any], artifacts: Path, elsewhere: Sequence[Path], files: Mapping[str, Path]) -> None:
     """Makes the stage, and those before it that are missing; the data of the task are there."""
+    from trainables.stages import make_stages
+
+    task_type, task, stages = _resolved(request)
+    make_stages(stages, _context(artifacts, task_type, task, files), elsewhere)
+
+
+def _resolved(request: Mapping[str, Any]) -> tuple[Any, Any, list[Stage]]:
+    """The kind of task, the task, and the stages up to the one that is wanted."""
     from trainables import registry
-    from trainables.stages import make_stages, stages_of
+    from trainables.stages import stages_of
 
     architecture, task_type = registry.architectures()[request["architecture"]], registry.tasks()[request["task"]]
     model = architecture.configuration.from_values(request["model"])
     task = task_type.configuration_type.from_values(request["task_values"])
     stages = list(stages_of(architecture, model, task_type, task))
     wanted = next(index for index, stage in enumerate(stages) if stage.name == request["stage"])
-    make_stages(stages[: wanted + 1], _context(artifacts, task_type, task, files), elsewhere)
+    return task_type, task, stages[: wanted + 1]
 
 
 def _context(artifacts: Path, task_type: Any, task: Any, files: Mapping[str, Path]) -> StageContext:

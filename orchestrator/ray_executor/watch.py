@@ -1,8 +1,9 @@
-"""The stall watch: a worker that has given no sign of life for too long is killed, wherever it is, and counts as died.
+"""The watch over workers: one that has given no sign of life for too long is killed, wherever it is, and counts as died; one
+whose machine is about to be taken away is told so.
 
 Workers send beats to a small actor; it keeps their ages by its own clock, so that no clocks are compared between machines. A
 thread of the driver asks it, and has a task kill what is silent on the worker's own node: a process that is stopped cannot obey
-``ray.kill``.
+``ray.kill``. What the thread hears of the nodes it tells to the actor, whose answers to the beats carry it on.
 """
 
 from __future__ import annotations
@@ -19,23 +20,33 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from orchestrator.ray_executor.nodes import Nodes, NodeSurvey, survey_nodes
 from orchestrator.ray_executor.silence import Attendance, Beat, Silence
 from trainables.heartbeat import BEATS_IN_A_TIMEOUT, LONGEST_INTERVAL_S, Sender, kill_process
 
 LONGEST_TICK_S = 5.0
+SECONDS_BETWEEN_LOOKS = 1.0
+"""At the nodes and the last beats; who has been silent for too long is judged once a tick."""
 _ANSWER_PATIENCE_S = 30.0
 
 _logger = logging.getLogger(__name__)
 
 
 class BeatRegister:
-    """The actor: who sent the last beat of each run, and how long ago."""
+    """The actor: who sent the last beat of each run, and how long ago. ``leaving``: the nodes that will be taken away soon."""
 
-    def __init__(self) -> None:
+    def __init__(self, leaving: frozenset[str] = frozenset()) -> None:
         self._last: dict[str, tuple[Sender, float]] = {}
+        self._leaving = leaving
 
-    def beat(self, run: str, sender: Sender) -> None:
+    def beat(self, run: str, sender: Sender) -> bool:
+        """Returns whether the sender has to leave soon."""
         self._last[run] = (sender, time.monotonic())
+        return sender.node in self._leaving
+
+    def announce(self, leaving: frozenset[str]) -> None:
+        """From now on these nodes are those that will be taken away soon."""
+        self._leaving = leaving
 
     def forget(self, run: str) -> None:
         self._last.pop(run, None)
@@ -58,7 +69,11 @@ class Watching:
 
 
 class StallWatch:
-    """Watches as long as its context lasts, and kills a worker that is silent for ``timeout_s`` seconds."""
+    """Watches as long as its context lasts, and kills a worker that is silent for ``timeout_s`` seconds.
+
+    Attributes:
+        nodes: what is known of the nodes of the cluster, at most some seconds old.
+    """
 
     def __init__(self, timeout_s: float, attendance: Attendance) -> None:
         self.timeout_s = timeout_s
@@ -69,14 +84,16 @@ class StallWatch:
         self._thread = threading.Thread(target=self._watch, name="stall-watch", daemon=True)
         self._killed: dict[str, float] = {}
         self._senders: dict[str, Sender] = {}
+        self.nodes = Nodes(ray.get_runtime_context().get_node_id(), survey_nodes())
         self.watching = Watching(f"memsweep-beats-{uuid.uuid4().hex}", min(LONGEST_INTERVAL_S, timeout_s / BEATS_IN_A_TIMEOUT))
         self._register = self._new_register()
 
     def _new_register(self) -> Any:
-        """Beside the driver. Not restarted by Ray, whose memory monitor kills first what can be restarted."""
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        name = self.watching.register
-        return ray.remote(BeatRegister).options(name=name, num_cpus=0, max_restarts=0, scheduling_strategy=here).remote()
+        """Beside the driver: with a soft affinity Ray puts it on any node, which may be lost. Not restarted by Ray, whose memory
+        monitor kills first what can be restarted."""
+        here, name = NodeAffinitySchedulingStrategy(self.nodes.here, soft=False), self.watching.register
+        options = {"name": name, "num_cpus": 0, "max_restarts": 0, "scheduling_strategy": here}
+        return ray.remote(BeatRegister).options(**options).remote(self.nodes.leaving)
 
     def __enter__(self) -> StallWatch:
         self._thread.start()
@@ -102,12 +119,37 @@ class StallWatch:
         self._ages()
         return self._senders.copy()
 
+    def node_of(self, run: str) -> str | None:
+        """The node of the last known process of ``run``; None where it is not known yet. Waits for nobody."""
+        sender = self._senders.get(run)
+        return None if sender is None else sender.node
+
     def _watch(self) -> None:
-        while not self._ended.wait(self._tick_s):
-            ages, attendance = self._ages(), self._attendance
-            silent = self._silence.too_long(time.monotonic(), ages, attendance.expected(), attendance.alive_at)
-            for run, seconds in silent.items():
-                self._kill(run, ages[run].sender, seconds)
+        judged_at = time.monotonic()
+        while not self._ended.wait(min(SECONDS_BETWEEN_LOOKS, self._tick_s)):
+            self._look_at_nodes()
+            ages = self._ages()
+            if time.monotonic() - judged_at >= self._tick_s:
+                judged_at = time.monotonic()
+                self._judge(ages)
+
+    def _judge(self, ages: dict[str, Beat]) -> None:
+        silent = self._silence.too_long(time.monotonic(), ages, self._attendance.expected(), self._attendance.alive_at)
+        for run, seconds in silent.items():
+            self._kill(run, ages[run].sender, seconds)
+
+    def _look_at_nodes(self) -> None:
+        """Where Ray does not answer, what was known stays so."""
+        try:
+            survey: NodeSurvey = survey_nodes()
+        except Exception as error:  # such as Ray on its way down
+            _logger.debug("Ray does not tell of its nodes: %s", error)
+            return
+        news = survey.leaving != self.nodes.leaving
+        self.nodes.take(survey)
+        if news:
+            with contextlib.suppress(Exception):
+                self._register.announce.remote(survey.leaving)
 
     def _ages(self) -> dict[str, Beat]:
         """Nothing where the register does not answer: nobody is judged then. A dead one is replaced, for the next runs."""
@@ -116,15 +158,21 @@ class StallWatch:
         except GetTimeoutError:
             return {}
         except RayError as error:
-            _logger.warning("the register of beats died and is replaced: %s", error)
-            with contextlib.suppress(Exception):  # such as Ray on its way down
-                self._register = self._new_register()
+            self._replace_register(error)
             return {}
         except Exception as error:
             _logger.debug("the register of beats does not answer: %s", error)
             return {}
-        self._senders |= {run: beat.sender for run, beat in ages.items()}
+        self._senders = {run: beat.sender for run, beat in ages.items()}
         return ages
+
+    def _replace_register(self, reason: RayError) -> None:
+        try:
+            self._register = self._new_register()
+        except Exception as error:  # such as Ray on its way down
+            _logger.debug("the register of beats died and cannot be replaced at the moment: %s", error)
+        else:
+            _logger.warning("the register of beats died and is replaced: %s", reason)
 
     def _kill(self, run: str, sender: Sender, seconds: float) -> None:
         _logger.warning("%s has been silent for %.0f s: its process is killed", run, seconds)

@@ -1,4 +1,4 @@
-"""A sweep that is driven on a host made of namespaces, watched through its record from outside, and what must hold of it in the end."""
+"""A sweep that is driven on a host made of namespaces and watched through its record, and what must hold of it in the end."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def sweep_on(host: Host, storage: Path, space: Mapping[str, Any], env: Mapping[s
 
 
 def assert_whole(sweep: ClusterSweep, data: SweepData, runs: int, epochs: int = EPOCHS) -> None:
-    """Every run completed once, with one checkpoint of its last step, one history without a gap, one MLflow run, one told trial."""
+    """Every run completed once, with a checkpoint of its last step, a history without a gap, an MLflow run, and a told trial."""
     state = data.state
     assert {run.outcome for run in state.runs.values()} == {"completed"}, {
         run.id: (run.outcome, run.metrics) for run in state.runs.values() if run.outcome != "completed"
@@ -132,5 +132,5 @@ def assert_whole(sweep: ClusterSweep, data: SweepData, runs: int, epochs: int = 
         assert found.info.status == "FINISHED" and found.data.tags["outcome"] == "completed"
     assert len(client.search_runs([experiment.experiment_id], max_results=1000)) == runs + 1
     view = f"sqlite:///{sweep.folder.study_view}"
-    told = [trial.state.name for name in optuna.get_all_study_names(view) for trial in optuna.load_study(study_name=name, storage=view).trials]
-    assert told == ["COMPLETE"] * runs
+    studies = [optuna.load_study(study_name=name, storage=view) for name in optuna.get_all_study_names(view)]
+    assert [trial.state.name for study in studies for trial in study.trials] == ["COMPLETE"] * runs

@@ -1,4 +1,4 @@
-"""Machines that vanish, are cut off from the network, or are taken away after a notice: they cost their unsaved steps, nothing else."""
+"""Machines that vanish, are cut off, or are taken away after a notice: they cost their unsaved steps and nothing else."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ def test_a_killed_raylet_and_a_cut_link_in_the_middle_of_a_sweep_cost_no_trial()
         cluster.start_worker(cut, cpus=1)
         with sweep_on(head, hosts.shared / "sweeps", space_of(TRIALS, {"concurrency": "auto"}), cluster.environment) as sweep:
             wait_for_work_on(sweep, killed)
+            assert head.pids("ray::BeatRegister") and not killed.pids("ray::BeatRegister") + cut.pids("ray::BeatRegister")
             for raylet in killed.pids("raylet/raylet"):
                 os.kill(raylet, signal.SIGKILL)
             at = time.monotonic()

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from orchestrator.packing import FixedReserver
-from orchestrator.ray_executor.bridge import PROCESSES_LOST_BEFORE_A_BEGIN, RESTARTS_AFTER_DEATH, Bridge
+from orchestrator.packing import FixedReserver, Reservation
+from orchestrator.ray_executor.bridge import Bridge
 from orchestrator.ray_executor.cluster import ClusterResources
 from orchestrator.ray_executor.interruption import Interruption
+from orchestrator.ray_executor.lives import MACHINES_LOST_WITHOUT_PROGRESS, PROCESSES_LOST_BEFORE_A_BEGIN, RESTARTS_AFTER_DEATH
+from orchestrator.ray_executor.nodes import Nodes, NodeSurvey
 from orchestrator.ray_executor.silence import Attendance
 from orchestrator.ray_executor.width import Width
 from trainables.heartbeat import Sender
@@ -22,6 +24,8 @@ from trainables.training.request import RunRequest
 DIED = "The actor died.\nWorker exit type: SYSTEM_ERROR Worker exit detail: Worker exits with an exit code 3."
 REPLACED = "Worker exit type: INTENDED_USER_EXIT Worker exit detail: exit_actor() is called."
 NODE = "a1" * 28
+LOST = "The actor died because its node has died. Node Id: 6bf8\n\tthe actor's node was terminated unexpectedly: no health"
+UNAVAILABLE = "The actor 1c24 is unavailable: The actor is temporarily unavailable: RpcError: Socket closed"
 MEMORY = f"worker(s) were killed due to the node running low on memory (ID: {NODE})\nSelected to kill: (Actor(c): x, pid=17)"
 
 
@@ -69,6 +73,11 @@ class Nobody:
 
     def __init__(self) -> None:
         self.silent: dict[str, float] = {}
+        self.nodes = Nodes("driver's")
+        self.where: dict[str, str] = {}
+
+    def node_of(self, run: str) -> str:
+        return self.where.get(run, "driver's")
 
     def take_kill(self, run: str) -> float | None:
         return self.silent.pop(run, None)
@@ -93,8 +102,13 @@ def handed(bridge: Bridge, trial: str) -> Any:
 
 
 def result(bridge: Bridge, run: str, progress: int = 1, outcome: str | None = None, trial: str | None = None) -> bool:
-    payload = {"run": run, "progress": progress, "outcome": outcome, "metrics": {}}
+    payload = {"run": run, "progress": progress, "outcome": outcome, "metrics": {}, "once": {}}
     return bridge.result(trial or run.replace("r", "t"), {PAYLOAD: json.dumps(payload)})
+
+
+def leave(bridge: Bridge, trial: str, run: str, progress: int = 1) -> bool:
+    payload = {"run": run, "progress": progress, "outcome": None, "metrics": {}, "once": {}, "leaving": True}
+    return bridge.result(trial, {PAYLOAD: json.dumps(payload)})
 
 
 def die(bridge: Bridge, trial: str, text: str) -> None:
@@ -221,5 +235,104 @@ def test_nothing_is_remembered_of_runs_that_are_over_however_they_ended() -> Non
     result(bridge, "r3", outcome="completed", trial="t4")
     bridge.fell(RuntimeError("who knows"))
     assert [run for run, _, _ in notes.lost] == ["r2"]
-    kept = {name: value for name, value in vars(bridge).items() if isinstance(value, (dict, set, deque))}
+    kept = {name: value for name, value in vars(bridge).items() if isinstance(value, (dict, set, deque, list))}
+    kept["lives"] = vars(bridge._lives)["_lives"]
     assert [name for name, value in kept.items() if value] == ["slowest_call_s"]
+
+
+def test_machines_that_are_lost_cost_a_run_nothing_while_it_comes_forward() -> None:
+    bridge, notes, _ = bridge_of(1)
+    for life in range(3 * MACHINES_LOST_WITHOUT_PROGRESS):
+        assert handed(bridge, f"t{life}") == "r0"
+        result(bridge, "r0", progress=1 + life // (MACHINES_LOST_WITHOUT_PROGRESS - 1), trial=f"t{life}")
+        die(bridge, f"t{life}", LOST)
+    assert not notes.lost
+
+
+def test_a_run_under_which_machine_after_machine_is_lost_without_a_new_result_is_given_up() -> None:
+    bridge, notes, _ = bridge_of(1)
+    for life in range(MACHINES_LOST_WITHOUT_PROGRESS):
+        assert handed(bridge, f"t{life}") == "r0" and not notes.lost
+        result(bridge, "r0", progress=7, trial=f"t{life}")
+        die(bridge, f"t{life}", LOST)
+    ((run, outcome, reason),) = notes.lost
+    assert (run, outcome) == ("r0", "failed")
+    assert f"{MACHINES_LOST_WITHOUT_PROGRESS} machines were lost under the run after step 7" in reason and "no health" in reason
+    assert handed(bridge, "t99") == "finished"
+
+
+def test_deaths_on_a_machine_that_turns_out_to_be_gone_cost_no_life() -> None:
+    bridge, notes, watch = bridge_of(1)
+    watch.nodes.take(NodeSurvey(frozenset({"driver's", "far"})))
+    for life in range(RESTARTS_AFTER_DEATH + 1):
+        assert handed(bridge, f"t{life}") == "r0", "it goes on elsewhere at once"
+        watch.where[f"r0#{life + 1}"] = "far"
+        die(bridge, f"t{life}", UNAVAILABLE)
+    assert handed(bridge, "t8") is None and not notes.lost, "the next life depends on what those deaths were"
+    watch.nodes.take(NodeSurvey(frozenset({"driver's"})))
+    assert handed(bridge, "t9") == "r0" and not notes.lost
+
+
+def test_a_run_whose_worker_has_to_leave_is_handed_out_again_and_loses_no_life() -> None:
+    bridge, notes, _ = bridge_of(1)
+    for life in range(2 * RESTARTS_AFTER_DEATH):
+        assert handed(bridge, f"t{life}") == "r0"
+        assert not leave(bridge, f"t{life}", "r0", 1 + life), "Tune ends the trial"
+        if life % 2:
+            bridge.ended(f"t{life}", error=False)
+        else:
+            die(bridge, f"t{life}", LOST)
+    assert handed(bridge, "t98") == "r0" and not notes.lost
+    assert notes.attempts["r0"] == 2 * RESTARTS_AFTER_DEATH + 1, "each once more, and never twice for one leave"
+
+
+def test_a_run_that_ends_while_its_worker_has_to_leave_has_ended() -> None:
+    bridge, notes, _ = bridge_of(1)
+    handed(bridge, "t0")
+    payload = {"run": "r0", "progress": 3, "outcome": "completed", "metrics": {}, "once": {}, "leaving": True}
+    assert not bridge.result("t0", {PAYLOAD: json.dumps(payload)})
+    bridge.ended("t0", error=False)
+    assert handed(bridge, "t1") == "finished" and notes.outcomes == {"r0": "completed"}
+
+
+def test_what_the_process_of_an_earlier_attempt_tells_is_not_taken() -> None:
+    bridge, notes, _ = bridge_of(1)
+    handed(bridge, "t0")
+    die(bridge, "t0", LOST)
+    assert handed(bridge, "t1") == "r0"
+    assert not result(bridge, "r0", outcome="completed", trial="t0") and not notes.outcomes
+    assert bridge.attendance.expected().keys() == {"r0#2"}
+    assert result(bridge, "r0", progress=1, trial="t1")
+
+
+def test_resumed_runs_come_before_new_ones_and_before_one_that_waits_for_room() -> None:
+    bridge, notes, _ = bridge_of(4)
+    bridge._width = Width(2, lambda: ClusterResources(1, 0))
+    assert (handed(bridge, "t0"), handed(bridge, "t1"), handed(bridge, "t2")) == ("r0", "r1", None)
+    die(bridge, "t1", LOST)
+    assert (handed(bridge, "t3"), handed(bridge, "t4")) == ("r1", None)
+    assert notes.waiting == ["r2", "r3"]
+
+
+def test_one_that_waits_for_room_lets_resumed_ones_pass() -> None:
+    """Room is a matter of the cluster, and it may have shrunk since the run was suggested."""
+    bridge, notes, _ = bridge_of(3)
+    cpus = [2.0]
+    bridge._width = Width("auto", lambda: ClusterResources(cpus[0], 0), clock=iter(range(0, 1000, 10)).__next__)
+    bridge._reserver = Growing()
+    assert (handed(bridge, "t0"), handed(bridge, "t1")) == ("r0", None), "the second one asks for more than is left"
+    die(bridge, "t0", LOST)
+    assert handed(bridge, "t2") == "r0" and notes.waiting == ["r2"]
+    assert result(bridge, "r0", trial="t2") and not result(bridge, "r0", outcome="completed", trial="t2")
+    bridge.ended("t2", error=False)
+    assert handed(bridge, "t3") == "r1"
+
+
+class Growing(FixedReserver):
+    """The first run asks for one CPU, all others for two."""
+
+    def __init__(self) -> None:
+        super().__init__(1.0, 0.0)
+
+    def reserve(self, request: RunRequest, needed_mib: float | None = None) -> Reservation:
+        return Reservation(1.0 if request.run == "r0" else 2.0, 0.0)

@@ -1,5 +1,7 @@
 """What is made of the texts in which Ray tells a death."""
 
+import pytest
+
 from orchestrator.ray_executor.death import LONGEST_REASON, read_death
 from trainables.heartbeat import Sender
 
@@ -48,3 +50,31 @@ def test_a_text_of_no_known_form_gives_the_first_line_of_the_last_failure() -> N
     assert read_death(text).reason == "second thing"
     assert read_death(None).reason == "for no reason that is known" and read_death("").cause == "died"
     assert len(read_death("x" * 10_000).reason) == LONGEST_REASON
+
+
+LOST = HEAD + "\tip: 10.0.0.2\nThe actor died because its node has died. Node Id: " + NODE + "\n\tthe actor's node was {}\n"
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        "terminated unexpectedly: health check failed due to missing too many heartbeats",
+        "terminated expectedly: received SIGTERM",
+        "preempted: the instance is taken back",
+    ],
+)
+def test_a_process_that_was_lost_with_its_machine_is_told_with_what_became_of_that(why: str) -> None:
+    death = read_death(LOST.format(why))
+    assert death.cause == "lost" and death.reason == f"the actor's node was {why}"
+
+
+def test_other_words_for_a_lost_machine_are_known_too() -> None:
+    gone = "Task failed because the node it was running on is dead or unavailable. Node IP: 10.0.0.2, node ID: ab."
+    assert read_death(HEAD + gone).cause == "lost" and read_death(HEAD + gone).reason.startswith("Task failed because the node")
+    assert read_death("The actor died by preemption.").cause == "lost"
+    assert read_death("The actor died because its node has died.").reason == "The actor died because its node has died."
+
+
+def test_a_process_that_cannot_be_reached_may_have_died_alone() -> None:
+    text = "ActorUnavailableError: The actor 1c24 is unavailable: The actor is temporarily unavailable: RpcError: Socket closed"
+    assert read_death(text).cause == "died"

@@ -61,7 +61,9 @@ def device(monkeypatch: pytest.MonkeyPatch) -> type[LeakySession]:
     monkeypatch.setattr(registry.tasks()["mqar"], "session", session)
     monkeypatch.setattr(cuda, "release", session.release)
     monkeypatch.setattr(cuda, "allocated_mib", lambda _: session.held_mib)
-    monkeypatch.setattr(cuda, "reset_peaks", lambda _: None)
+    for name in ("create_context", "reset_peaks"):
+        monkeypatch.setattr(cuda, name, lambda _: None)
+    monkeypatch.setattr(cuda, "reserved_mib", lambda _: session.held_mib)
     monkeypatch.setattr(cuda, "read_peaks", lambda _: {"vram/peak_reserved_mib": 1.0, "vram/peak_allocated_mib": 1.0})
     monkeypatch.setattr(cuda, "device_uuids", lambda _: [])
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "a fake")

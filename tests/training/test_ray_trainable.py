@@ -10,7 +10,7 @@ import torch
 from small_runs import register_variant, small_request, without_clocks
 
 from trainables.heartbeat import Heartbeat
-from trainables.ray_trainable import CONFIGURATION, SweepTrainable, assigned_device
+from trainables.ray_trainable import CONFIGURATION, SweepTrainable, _may_begin, assigned_device
 from trainables.training.worker import RunWorker
 
 
@@ -124,6 +124,63 @@ def test_a_run_is_heard_from_its_begin_to_its_end(tmp_path: Path, make: Any, mon
     assert len(told) == heard, "nor is one between two runs"
     trainable.train()
     assert told[heard] == "r2#1"
+
+
+def test_a_run_that_was_ended_elsewhere_is_left_at_once_and_no_other(
+    tmp_path: Path, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[str | None] = []
+    stop = RunWorker.stop
+
+    def noted(worker: RunWorker) -> None:
+        left.append(worker._request.run if worker._request else None)
+        stop(worker)
+
+    trainable = make(config(small_request(tmp_path)))
+    trainable.train()
+    monkeypatch.setattr(RunWorker, "stop", noted)
+    trainable.leave("r1#2")
+    trainable.leave("r0#1")
+    assert left == []
+    trainable.leave("r1#1")
+    assert left == ["r1"]
+    trainable.leave("r1#1")
+    assert left == ["r1"], "once"
+    assert trainable.reset(config(small_request(tmp_path, run="r2")))
+    trainable.leave("r1#1")
+    assert results(trainable)[-1]["outcome"] == "completed", "a late word about the run before changes nothing"
+
+
+def test_a_process_on_a_gpu_in_quarantine_asks_to_be_replaced(tmp_path: Path, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Replaced(BaseException):
+        pass
+
+    def exit_actor() -> None:
+        raise Replaced
+
+    asked: list[Any] = []
+    monkeypatch.setattr("ray.actor.exit_actor", exit_actor)
+    monkeypatch.setattr("trainables.ray_trainable._may_begin", lambda *arguments: bool(asked.append(arguments)))
+    reservation = {"cpus": 1.0, "gpus": 0.5, "limit_mib": 900.0, "predicted_mib": 800.0}
+    trainable = make(config(small_request(tmp_path), reservation=reservation, tenancy={"register": "somebody"}))
+    assert asked == [], "nobody is asked before the run begins"
+    with pytest.raises(Replaced):
+        trainable.step()
+    assert asked == [("r1#1", reservation, {"register": "somebody"})]
+    assert trainable._worker._request is None, "nothing was begun"
+
+
+def test_where_nobody_knows_who_is_on_which_gpu_a_run_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _may_begin("r1#1", {}, {"register": "somebody"}), "on the CPU there is nobody to ask"
+    monkeypatch.setattr("trainables.ray_trainable.assigned_gpus", lambda: ["GPU-1"])
+    monkeypatch.setattr("ray.is_initialized", lambda: True)
+    assert _may_begin("r1#1", {}, None)
+
+    def get_actor(name: str) -> None:
+        raise ValueError(f"there is no actor {name}")
+
+    monkeypatch.setattr("ray.get_actor", get_actor)
+    assert _may_begin("r1#1", {}, {"register": "somebody who is no more"})
 
 
 def test_without_a_gpu_from_ray_a_run_is_on_the_cpu() -> None:

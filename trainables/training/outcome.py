@@ -104,6 +104,8 @@ class Payload:
     """In the first result of a worker only, and not where the set-up failed."""
     needed_mib: float | None = None
     """With ``oom`` on a GPU: what the process would have needed there, its CUDA context included, as far as is known."""
+    leaving: bool = False
+    """The process has to leave soon, and the run can go on elsewhere from a checkpoint of this step."""
     warning: str | None = None
     """What went wrong without ending the run, such as a checkpoint that could not be written."""
 

@@ -13,7 +13,9 @@ from trainables import registry
 from trainables.architecture import Architecture
 from trainables.configuration import Configuration, ConfigurationError
 from trainables.fingerprint import fingerprint
+from trainables.storage.run_place import ARTIFACTS, TRIALS, RunPlace
 from trainables.task import Mode, Task, rules_of_pair
+from trainables.training.attempts import attempt_folder, earlier_folders
 from trainables.training.configuration import TrainingConfiguration, training_values
 
 Keep = Literal["last", "best", "none"]
@@ -60,6 +62,8 @@ class RunRequest:
     live on for minutes on a machine that was cut off from the network."""
     earlier: tuple[Path, ...] = ()
     """Where earlier attempts may have left a checkpoint, the latest first."""
+    place: RunPlace | None = None
+    """Where behind a URI the run keeps what must outlive its machine; None where its folders are shared by all machines."""
     keep_checkpoints: Keep = "last"
     checkpoint_seconds: float = 30.0
     """Time between two checkpoints while the run goes on; each step writes one where it is 0."""
@@ -79,11 +83,17 @@ class RunRequest:
         values["artifacts"] = str(self.artifacts)
         values["folder"] = None if self.folder is None else str(self.folder)
         values["earlier"] = [str(folder) for folder in self.earlier]
+        values["place"] = None if self.place is None else self.place.to_dict()
         values["other_objectives"] = list(self.other_objectives)
         return {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The request on this machine: one with a place has its folders in the working copy here, wherever they were there.
+
+        Raises:
+            StorageError: the place cannot be on this machine.
+        """
         folder = values.get("folder")
         typed = {
             "artifacts": Path(values["artifacts"]),
@@ -91,7 +101,19 @@ class RunRequest:
             "earlier": tuple(map(Path, values.get("earlier", ()))),
             "other_objectives": tuple(values.get("other_objectives", ())),
         }
-        return cls(**{**values, **typed})
+        request = cls(**{**values, **typed, "place": None})
+        return request if values.get("place") is None else request.placed(RunPlace.from_dict(values["place"]))
+
+    def placed(self, place: RunPlace) -> Self:
+        """With its place, and its folders in this machine's working copy; raises as :meth:`from_dict`."""
+        home = place.here / TRIALS / place.run
+        return dataclasses.replace(
+            self,
+            place=place,
+            artifacts=place.here / ARTIFACTS,
+            folder=attempt_folder(home, self.attempt),
+            earlier=earlier_folders(home, self.attempt),
+        )
 
     def resolved(self) -> ResolvedRun:
         """The typed configurations.
@@ -118,6 +140,11 @@ class RunRequest:
             raise ConfigurationError(broken)
         training = TrainingConfiguration.from_values(training_values(task_type, self.training))
         return ResolvedRun(architecture, task_type, model, task, training)
+
+
+def run_of(label: str) -> str:
+    """The run of which ``label`` (:attr:`RunRequest.label`) names an attempt."""
+    return label.rpartition("#")[0]
 
 
 def _find(what: str, name: str, known: Mapping[str, Any]) -> Any:

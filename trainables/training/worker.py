@@ -13,7 +13,9 @@ import torch
 
 from trainables.exhibits import EXHIBITS
 from trainables.finite import finite_metrics
-from trainables.memory import DeviceBaseline, MemoryMonitor
+from trainables.memory import DeviceBaseline, DeviceContext, MemoryMonitor, MemoryShare, SharedDevice
+from trainables.notice import Notice
+from trainables.storage.run_inputs import fetch_inputs
 from trainables.training.keeper import CheckpointKeeper
 from trainables.training.outcome import Begun, Outcome, Payload, RunError, outcome_of_exception
 from trainables.training.protocol import Diverged, Session, StepReport, no_beat
@@ -32,13 +34,18 @@ class RunWorker:
 
     A request whose folder has a checkpoint of the same fingerprint and seed continues from it: the first payload repeats the
     step that the checkpoint was written after, since its result may have been lost with the worker. A run that ends writes a
-    last checkpoint, unless it diverged or failed, and one that completes its exhibits. ``beat`` is called whenever the run has
-    shown that it is alive.
+    last checkpoint, unless it diverged or failed, and one that completes its exhibits; what it held is freed at once, the cache
+    of the allocator too. ``beat`` is called whenever the run has shown that it is alive. Once ``notice`` is given, each
+    step ends with a checkpoint and says so.
     """
 
-    def __init__(self, device: torch.device, *, beat: Callable[[], None] = no_beat) -> None:
+    def __init__(self, device: torch.device, *, beat: Callable[[], None] = no_beat, notice: Notice | None = None) -> None:
         self._device = device
         self._beat = beat
+        self._notice = notice
+        self._context = DeviceContext(device)
+        self._share = MemoryShare()
+        self._shared_device: SharedDevice | None = None
         self._monitor: MemoryMonitor | None = None
         self._baseline: DeviceBaseline | None = None
         self._leftover_mib = 0.0
@@ -58,14 +65,16 @@ class RunWorker:
         """False when the last run left something on the device: the next one needs a process of its own."""
         return self._leftover_mib <= _CLEAN_MIB
 
-    def start(self, request: RunRequest) -> None:
-        """Sets up ``request``; an error on the way is told by the first :meth:`advance`."""
+    def start(self, request: RunRequest, share: MemoryShare | None = None) -> None:
+        """Sets up ``request``, which is kept within its ``share`` of the GPU; an error on the way is told by the first
+        :meth:`advance`."""
         self.stop()
         self._request, self._fingerprint, self._ended = request, None, None
+        self._share = share or MemoryShare()
         self._once: dict[str, float] = {}
         self._begun: Begun | None = None
         self._stepping = self._repeating = False
-        self._keeper = CheckpointKeeper(request)
+        self._keeper = CheckpointKeeper(request, self._notice)
         self._guarded(lambda: self._set_up(request))
 
     def refuse(self, run: str, error: Exception) -> None:
@@ -83,6 +92,8 @@ class RunWorker:
             raise RuntimeError("there is no run to advance: start one")
         if self._ended is None:
             self._guarded(self._step)
+            if self._ended is not None:
+                self._free()
         return (self._ended or self._latest).to_dict()
 
     def stop(self) -> None:
@@ -96,7 +107,7 @@ class RunWorker:
         self._request = self._keeper = self._ended = None
 
     def save(self, path: Path) -> bool:
-        """Writes a checkpoint of the run; False when there is none, because it failed, diverged or is in the middle of a step."""
+        """Writes a checkpoint of the run; False when there is none, because it has ended or is in the middle of a step."""
         if self._session is None or self._stepping:
             return False
         self._session.save(path)
@@ -114,19 +125,31 @@ class RunWorker:
         self._fingerprint = request.fingerprint()
         task_type = request.resolved().task_type
         task_type.preload()
+        fetch_inputs(request)
         kind: type[Session] = task_type.session or TrainingSession
         if not kind.measures_memory:
-            self._monitor = MemoryMonitor(self._device)
-            self._monitor.start()
-            self._baseline = DeviceBaseline(self._device)
+            self._set_up_memory()
         session = kind(request, self._device)
         session.beat = self._beat
         session.start()
         self._keeper.continue_session(session)
-        self._once = session.once_metrics()
+        self._once = session.once_metrics() | self._expected()
         self._begin(session)
         self._session = session
         self._beat()
+
+    def _set_up_memory(self) -> None:
+        if self._device.type == "cuda":
+            self._shared_device = SharedDevice(self._context, self._share)
+            self._shared_device.begin()
+        self._monitor = MemoryMonitor(self._device)
+        self._monitor.start()
+        self._baseline = DeviceBaseline(self._device)
+
+    def _expected(self) -> dict[str, float]:
+        """In place of the session's own arithmetic, where whoever gave the GPU has a better figure."""
+        predicted = self._share.predicted_mib if self._device.type == "cuda" else None
+        return {} if predicted is None else {"vram/predicted_mib": predicted}
 
     def _load(self, session: Session, path: Path) -> None:
         session.load(path)
@@ -140,6 +163,8 @@ class RunWorker:
         assert self._session is not None and self._keeper is not None
         self._stepping = True
         report = self._session.report_again() if self._repeating else self._session.step()
+        if self._shared_device is not None and not self._repeating:
+            self._shared_device.settle()
         self._stepping = self._repeating = False
         self._beat()
         self._keeper.keep(self._session, report)
@@ -150,12 +175,13 @@ class RunWorker:
 
     def _with_exhibits(self, session: Session, payload: Payload) -> Payload:
         """Saves what a completed run has to show; where that fails, the payload is told with a warning."""
-        assert self._request is not None
+        assert self._request is not None and self._keeper is not None
         if self._request.folder is None:
             return payload
         self._beat()
         try:
             _save_exhibits(session, self._request.folder / EXHIBITS)
+            self._keeper.send_exhibits()
         except Exception as error:
             told = RunError.of(error)
             warning = f"the run is complete, but its exhibits could not be saved: {told.type}: {told.message}"
@@ -182,12 +208,17 @@ class RunWorker:
         outcome: Outcome = "diverged" if isinstance(error, Diverged) else outcome_of_exception(error)
         progress = 0 if self._session is None else self._session.progress
         report = error.report if isinstance(error, Diverged) else StepReport(progress)
-        self._ended = self._payload(report, outcome, RunError.of(error))
+        needed = self._shared_device.needed_mib(error) if self._shared_device is not None and outcome == "oom" else None
+        self._ended = self._payload(report, outcome, RunError.of(error), needed)
 
-    def _payload(self, report: StepReport, outcome: Outcome | None, error: RunError | None = None) -> Payload:
+    def _payload(
+        self, report: StepReport, outcome: Outcome | None, error: RunError | None = None, needed_mib: float | None = None
+    ) -> Payload:
         assert self._request is not None
         memory = self._monitor.metrics() if self._monitor else {}
         once, self._once = self._once, {}
+        if once and self._shared_device is not None:
+            once |= self._shared_device.once_metrics()
         begun, self._begun = self._begun, None
         return Payload(
             run=self._request.run,
@@ -198,8 +229,13 @@ class RunWorker:
             outcome=outcome,
             error=error,
             begun=begun,
+            needed_mib=needed_mib,
+            leaving=outcome is None and self._may_leave(),
             warning=self._keeper.take_warning() if self._keeper else None,
         )
+
+    def _may_leave(self) -> bool:
+        return self._session is not None and self._keeper is not None and self._keeper.may_leave(self._session)
 
     def _free(self) -> None:
         self._session = None
@@ -210,6 +246,9 @@ class RunWorker:
         if self._baseline is not None:
             self._leftover_mib = self._baseline.leftover_mib()
             self._baseline = None
+        if self._shared_device is not None:
+            self._shared_device.end()
+            self._shared_device = None
 
 
 def _save_exhibits(session: Session, folder: Path) -> None:
