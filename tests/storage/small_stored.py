@@ -24,7 +24,7 @@ SPACE: dict[str, Any] = {
         "vocab_size": 32,
         "input_seq_len": 16,
         "num_kv_pairs": 2,
-        "train_examples": 8192,
+        "train_examples": 24_576,
         "val_examples": 32,
     },
     "model": {"dim": 8, "n_layers": 1, "n_heads": 1},
@@ -91,7 +91,7 @@ def write_space(folder: Path, **sections: Any) -> Path:
 def wait_until(condition: Any, process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + LONGEST_S
     while not condition():
-        assert process.poll() is None, process.communicate()[0]
+        assert process.poll() is None, process.stdout.read() if process.stdout else ""
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
@@ -100,4 +100,4 @@ def kill(process: subprocess.Popen[str]) -> None:
     """With everything that it has started, as when a machine is lost."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    process.wait()
