@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs a sweep, or goes on with it where the storage has it already: what a batch system may start any number of times.
 #   run_or_resume.sh STORAGE NAME SPACE.yaml [what both `memsweep run` and `memsweep resume` take, such as --tracking-uri]
-# STORAGE is a folder that all nodes share. Where MEMSWEEP_STATUS is set, the exit status goes into that file, and the number of the
+# STORAGE is a folder that all nodes share, or a URI. Where MEMSWEEP_STATUS is set, the exit status goes into that file, and the number of the
 # process into the same name with .pid: a caller can tell a sweep that never began from one that ended, and stop it.
 set -euo pipefail
 if [ $# -lt 3 ]; then
@@ -11,7 +11,9 @@ fi
 storage=$1 name=$2 space=$3
 shift 3
 
-if [ -e "$storage/$name/record.jsonl" ]; then
+if [[ "$storage" == *://* ]]; then
+    command=(run "$space" --name "$name" --yes --or-resume)
+elif [ -e "$storage/$name/record.jsonl" ]; then
     command=(resume "$name")
 else
     command=(run "$space" --name "$name" --yes)

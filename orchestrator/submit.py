@@ -25,7 +25,7 @@ JOINING = ("run", "resume")
 ONE_WORD = ("check", "plan", "run", "resume", "sync")
 """The commands that take one word besides options: a second one means that a quoted argument was taken apart."""
 
-FLAGS = ("--all", "--help", "--json", "--take-over", "--yes")
+FLAGS = ("--all", "--help", "--json", "--or-resume", "--take-over", "--yes")
 """The options without a value."""
 
 CURE = (

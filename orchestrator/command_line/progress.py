@@ -19,7 +19,9 @@ from orchestrator.sweep.state import RunState, TrialState
 class ProgressPrinter(SweepObserver):
     """Prints to stderr; quiet enough for a log file."""
 
-    def __init__(self) -> None:
+    def __init__(self, note: str | None = None) -> None:
+        """``note`` is said when the sweep was found, or that there is none of its name, before anything starts."""
+        self._note = note
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._live: Live | None = None
         self._controller: SweepController | None = None
@@ -27,6 +29,8 @@ class ProgressPrinter(SweepObserver):
         self._ended_runs = 0
 
     def preparing(self) -> None:
+        if self._note:
+            self._print(self._note)
         self._print("preparing inputs and starting Ray …")
 
     def edited(self, changes: Sequence[str], consequences: Sequence[str]) -> None:

@@ -18,7 +18,8 @@ _NOT_THERE = ("submit", "ui")
 
 
 def register(app: typer.Typer) -> None:
-    app.command("submit")(interruptible(submit))
+    # What stands behind the command belongs to it, with or without `--`.
+    app.command("submit", context_settings={"allow_interspersed_args": False})(interruptible(submit))
 
 
 def submit(
@@ -63,10 +64,16 @@ def _refuse_mistakes(context: typer.Context, arguments: list[str], cluster: Path
     from orchestrator.shipping import ShippingError
 
     if (cluster is None) == (address is None):
-        raise ShippingError("give --cluster FILE.yaml (started with `ray up`) or --address URL (of a dashboard), and not both")
+        told = "give --cluster FILE.yaml (started with `ray up`) or --address URL (of a dashboard), and not both"
+        raise ShippingError(f"{told}; before the command: memsweep submit --cluster FILE.yaml -- {arguments[0]} …")
     if cluster is not None and not cluster.is_file():
-        raise ShippingError(f"there is no cluster file {cluster}")
+        raise ShippingError(f"there is no cluster file {cluster}: name the one that was given to `ray up`")
+    if address is not None and not address.startswith(("http://", "https://")):
+        raise ShippingError(f"--address {address}: write the URL of the dashboard, such as http://127.0.0.1:8265")
     values = _values(context, arguments)
+    space = values.get("space")
+    if space is not None and not Path(space).is_absolute() and not Path(space).is_file():
+        raise ShippingError(f"there is no {space} here to be sent: name a file below this folder")
     storage = str(values.get("storage", "/"))
     if address is not None and not storage.startswith("/") and "://" not in storage:
         cure = "give --storage with an absolute path that all nodes share, or a bucket"

@@ -14,7 +14,15 @@ import typer
 
 from orchestrator.command_line.errors import DONE, INTERRUPTED, NO_SUCCESS, WRONG_INPUT, interruptible
 from orchestrator.command_line.space_commands import Overrides, Space
-from orchestrator.command_line.sweep_places import DEFAULT_STORAGE, Storage, found_sweep, options_at, read_sweep, storage_folder
+from orchestrator.command_line.sweep_places import (
+    DEFAULT_STORAGE,
+    Storage,
+    found_sweep,
+    options_at,
+    read_sweep,
+    storage_folder,
+    where_mlflow_is,
+)
 from trainables.redaction import redact
 
 if TYPE_CHECKING:
@@ -58,11 +66,14 @@ def run(
     storage: Storage = DEFAULT_STORAGE,
     tracking_uri: TrackingUri = None,
     address: Address = None,
+    or_resume: Annotated[
+        bool, typer.Option("--or-resume", help="go on with the sweep where there is one of this name, as it was begun")
+    ] = False,
 ) -> int:
     """Runs a sweep to its end and prints the result table. Ctrl-C interrupts it; nothing that was reported is lost."""
     from orchestrator.check import check_feasibility
     from orchestrator.command_line.progress import ProgressPrinter, is_interactive
-    from orchestrator.launch import launch
+    from orchestrator.launch import SweepExists, launch
     from orchestrator.space.reading import read_search_space
     from orchestrator.space.specification import renamed
 
@@ -73,7 +84,12 @@ def run(
     options = options_at(storage, specification.name, tracking_uri, address)
     if not yes and is_interactive() and not _confirmed(specification, options.storage):
         return WRONG_INPUT
-    result = launch(specification, options, ProgressPrinter())
+    try:
+        result = launch(specification, options, ProgressPrinter(where_mlflow_is(options)))
+    except SweepExists:
+        if not or_resume:
+            raise
+        return resume(specification.name, trials, None, storage, tracking_uri, address)
     return _conclude(result, tracking_uri, options.stored)
 
 
@@ -93,7 +109,9 @@ def resume(
     from orchestrator.launch import resume as resume_sweep
 
     folder, options = found_sweep(sweep, storage, tracking_uri, address, take_over)
-    return _conclude(resume_sweep(folder, trials, options, ProgressPrinter(), space), tracking_uri, options.stored)
+    return _conclude(
+        resume_sweep(folder, trials, options, ProgressPrinter(where_mlflow_is(options)), space), tracking_uri, options.stored
+    )
 
 
 def sync(
@@ -112,7 +130,8 @@ def sync(
     if result.undelivered:
         print(f"{result.undelivered} events could not be delivered ({result.error}); try again later", file=sys.stderr)
         return NO_SUCCESS
-    print(f"everything that {folder.name} recorded is in MLflow")
+    where = options.stored.folder / "mlflow.db" if options.stored is not None and tracking_uri is None else "MLflow"
+    print(f"everything that {folder.name} recorded is in {where}")
     return DONE
 
 

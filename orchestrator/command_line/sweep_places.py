@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,8 +30,6 @@ def options_at(storage: str, name: str, tracking_uri: str | None, address: str |
     from orchestrator.launch import LaunchOptions
 
     stored = _stored(storage)
-    if stored is not None and tracking_uri is None:
-        _say_where_mlflow_is(stored)
     return LaunchOptions(storage_folder(storage), name, tracking_uri, address, stored)
 
 
@@ -53,8 +50,6 @@ def found_sweep(
         folder = find_sweep(sweep, Path(storage))
         return folder, LaunchOptions(folder.path.parent, folder.name, tracking_uri, address)
     stored, name = found
-    if tracking_uri is None:
-        _say_where_mlflow_is(stored)
     folder = SweepFolder(stored.folder / name)
     return folder, LaunchOptions(stored.folder, name, tracking_uri, address, stored, take_over)
 
@@ -94,9 +89,11 @@ def _stored(storage: str) -> StoredSweeps | None:
     return sweeps_at(storage)
 
 
-def _say_where_mlflow_is(stored: StoredSweeps) -> None:
-    print(
-        f"MLflow: {stored.folder / 'mlflow.db'}, on this machine alone. On a cluster a server is better (--tracking-uri); "
-        "if this machine is lost, `memsweep sync SWEEP --all` fills another store from the record",
-        file=sys.stderr,
+def where_mlflow_is(options: LaunchOptions) -> str | None:
+    """What is to be said of MLflow's store where it is not in the storage; None where that needs no word."""
+    if options.stored is None or options.tracking_uri is not None:
+        return None
+    return (
+        f"MLflow: {options.stored.folder / 'mlflow.db'}, on this machine alone. On a cluster a server is better "
+        "(--tracking-uri); if this machine is lost, `memsweep sync SWEEP --all` fills another store from the record"
     )

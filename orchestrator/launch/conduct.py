@@ -9,7 +9,7 @@ from typing import NamedTuple
 from orchestrator.launch.observer import SweepObserver
 from orchestrator.launch.open_sweep import OpenSweep
 from orchestrator.launch.options import LaunchOptions, LaunchResult
-from orchestrator.launch.placed import PlacedController, TellingWhileOwned
+from orchestrator.launch.owned_telemetry import TellingWhileOwned
 from orchestrator.launch.tracked import deliver, tracked
 from orchestrator.ray_executor.cluster import ClusterResources
 from orchestrator.ray_executor.errors import ResourceError, StageFailed
@@ -18,6 +18,7 @@ from orchestrator.ray_executor.resources import Allocation, allocate
 from orchestrator.ray_executor.stages import make_shared
 from orchestrator.report.write import write_report
 from orchestrator.space.specification import SweepSpecification
+from orchestrator.storage import Upkeep
 from orchestrator.sweep.controller import SweepController
 from orchestrator.sweep.inputs import other_artifacts, prepare_inputs
 from orchestrator.sweep.stages import made_stages, missing_stages, shared_stages
@@ -36,15 +37,15 @@ def conduct(sweep: OpenSweep, allocation: Allocation, options: LaunchOptions, ob
     Of ``sweep.events`` it leaves only what was recorded since: they are not needed for the days that a sweep may last.
     """
     with tracked(sweep, options.tracking_uri) as telemetry:
-        controller = PlacedController(
+        controller = SweepController(
             sweep.specification,
             sweep.folder,
             sweep.journal,
             TellingWhileOwned(telemetry, sweep.upkeep),
-            upkeep=sweep.upkeep,
             events=sweep.events,
             listener=lambda trial, run: ended(trial, run),
             warn=observer.warned,
+            place_of=sweep.upkeep.place_of,
         )
         sweep.forget_events()
         tidying = Tidying(controller)
@@ -55,7 +56,7 @@ def conduct(sweep: OpenSweep, allocation: Allocation, options: LaunchOptions, ob
             observer.run_ended(controller, trial, run)
 
         slowest, interrupted, failure = _drive(
-            controller, allocation, observer, lambda: _note_shared(sweep, controller, telemetry)
+            controller, sweep.upkeep, allocation, observer, lambda: _note_shared(sweep, controller, telemetry)
         )
         tidying.all_ended()
         sweep.upkeep.all_ended(controller.state.runs.values(), sweep.specification.checkpoints.keep)
@@ -112,7 +113,11 @@ class _Driven(NamedTuple):
 
 
 def _drive(
-    controller: PlacedController, allocation: Allocation, observer: SweepObserver, note_shared: Callable[[], None]
+    controller: SweepController,
+    upkeep: Upkeep,
+    allocation: Allocation,
+    observer: SweepObserver,
+    note_shared: Callable[[], None],
 ) -> _Driven:
     """Makes what runs share, then executes the sweep."""
     folder = controller.folder
@@ -123,7 +128,7 @@ def _drive(
     view.start()
     try:
         if not controller.is_over:
-            _make_shared(controller, allocation, observer)
+            _make_shared(controller, upkeep, allocation, observer)
             note_shared()
         observer.started(controller, allocation)
         if not controller.is_over:
@@ -142,13 +147,13 @@ def _drive(
     return _Driven(slowest, interrupted, failure)
 
 
-def _make_shared(controller: PlacedController, allocation: Allocation, observer: SweepObserver) -> None:
+def _make_shared(controller: SweepController, upkeep: Upkeep, allocation: Allocation, observer: SweepObserver) -> None:
     """Base models, datastores and the like, before any run asks for them.
 
     Raises:
         StageFailed: one could not be made, or brought to where every machine finds it.
     """
-    specification, artifacts, upkeep = controller.specification, controller.folder.artifacts, controller.upkeep
+    specification, artifacts = controller.specification, controller.folder.artifacts
     remove_unfinished(artifacts)
     others = other_artifacts(controller.folder)
     missing = missing_stages(shared_stages(specification), artifacts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from orchestrator.packing.ahead import Ahead
 from orchestrator.packing.capacity import Capacity, GpuMemory, capacity_of
 from orchestrator.packing.classes import WHOLE, GpuClass, class_of
 from orchestrator.packing.prediction import Prediction
@@ -26,8 +27,12 @@ class Packer:
         self._cpus = cpus
         self._capacity = capacity
         self._prediction = prediction
+        self._ahead = Ahead(prediction.look_ahead)
         self._warn = warn
         self._warned: set[tuple[str, str]] = set()
+
+    def is_ready(self, request: RunRequest) -> bool:
+        return self._prediction.knows(request) or self._ahead.is_known(request)
 
     def reserve(self, request: RunRequest, needed_mib: float | None = None) -> Reservation:
         if needed_mib is not None:

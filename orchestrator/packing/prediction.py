@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -78,7 +79,7 @@ class Prediction:
 
     Args:
         data_of: the folder of a run's prepared data, or None.
-        predict: the expected peaks of PyTorch's allocator.
+        predict: the expected peaks of PyTorch's allocator; it remembers what it was asked.
     """
 
     def __init__(
@@ -90,6 +91,15 @@ class Prediction:
         self._predict = predict
         self._known: dict[str, _Known] = {}
         self._fit: _Fit | None = None
+
+    def knows(self, request: RunRequest) -> bool:
+        """Whether the run was predicted before, so that the next word on it takes no time."""
+        return request.run in self._known
+
+    def look_ahead(self, request: RunRequest) -> None:
+        """Predicts a run that will be asked about; may be called from another thread, and changes nothing here."""
+        with contextlib.suppress(Exception):  # as in `_of`
+            self._predict(request.resolved(), self._data_of(request))
 
     def expect(self, request: RunRequest) -> Expectation | None:
         """None where nothing can be said of it, such as of a configuration that does not fit: its worker will tell why."""

@@ -30,6 +30,10 @@ class Reservation:
 class Reserver(Protocol):
     """Decides what each run is given; called from the control loop."""
 
+    def is_ready(self, request: RunRequest) -> bool:
+        """Whether :meth:`reserve` answers at once; where it would take a while, what it needs is worked out meanwhile."""
+        ...
+
     def reserve(self, request: RunRequest, needed_mib: float | None = None) -> Reservation:
         """For one attempt of a run; ``needed_mib`` is what an earlier one would have needed when memory ran out."""
         ...
@@ -52,6 +56,9 @@ class FixedReserver:
 
     def __init__(self, cpus: float, gpus: float) -> None:
         self._reservation = Reservation(cpus, gpus)
+
+    def is_ready(self, request: RunRequest) -> bool:
+        return True
 
     def reserve(self, request: RunRequest, needed_mib: float | None = None) -> Reservation:
         return self._reservation

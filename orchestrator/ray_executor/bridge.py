@@ -11,11 +11,11 @@ import functools
 import json
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 
-from orchestrator.packing import Reservation, Reserver
+from orchestrator.packing import GpuMemory, Reservation, Reserver
 from orchestrator.ray_executor.death import Death, read_death
 from orchestrator.ray_executor.interruption import Interruption
 from orchestrator.ray_executor.lives import Lives
@@ -89,10 +89,12 @@ class Bridge:
         self._width = width
         self._watch = watch
         self._quarantine = quarantine
+        self._gpus: Sequence[GpuMemory] = ()
+        """Those that the reserver knows of."""
         self._handed: dict[str, Handed] = {}
         """By Tune's trial."""
-        self._held: deque[Handed] = deque()
-        """What is next and has no room at the moment; at most one new run, and resumed ones before it."""
+        self._held: deque[RunRequest] = deque()
+        """What is next, but what it needs is not known yet or has no room; at most one new run, and resumed ones before it."""
         self._again: deque[str] = deque()
         """Runs to be handed out again."""
         self._undecided: list[RunRequest] = []
@@ -118,7 +120,9 @@ class Bridge:
         """Tune's control loop has gone round."""
         self.attendance.turn()
         if self._quarantine:
-            self._reserver.joined(self._quarantine.gpus)
+            if self._quarantine.gpus is not self._gpus:
+                self._gpus = self._quarantine.gpus
+                self._reserver.joined(self._gpus)
             for label, text in self._quarantine.warnings():
                 self.controller.warn(run_of(label), text)
 
@@ -126,9 +130,13 @@ class Bridge:
     def suggest(self, tune_trial: str) -> dict[str, Any] | Literal["finished"] | None:
         """The configuration of the next run; None when there is none at the moment: a run in flight may come back, or room."""
         self._decide_again()
-        handed = None if self.interruption.requested else self._next()
+        if self.interruption.requested:
+            return "finished"
+        if self._quarantine and self._quarantine.is_settling():
+            return None
+        handed = self._next()
         if handed is None:
-            return "finished" if self.interruption.requested or not self.in_flight else None
+            return None if self.in_flight else "finished"
         self._handed[tune_trial] = handed
         self.attendance.speak(handed.request.label)
         return self._configuration(handed)
@@ -143,7 +151,7 @@ class Bridge:
         self.results += 1
         request = handed.request
         goes_on = self.controller.on_result(payload["run"], payload) and not self.interruption.requested
-        self._reserver.learn(request, {**payload["once"], **payload["metrics"]})
+        self._reserver.learn(request, self.controller.state.runs[request.run].metrics)
         self._lives.progressed(request.run, payload["progress"])
         if goes_on and not payload.get("leaving"):
             self.attendance.speak(request.label)
@@ -189,17 +197,21 @@ class Bridge:
     def _next(self) -> Handed | None:
         """The next attempt of a run; None where there is no room for it, or nothing left."""
         in_flight = [handed.reservation for handed in self._handed.values()]
-        if self._width.is_open(in_flight):
+        is_open = self._width.is_open(in_flight)
+        if is_open:
             if self._again:
-                self._held.appendleft(self._with_reservation(self.controller.hand_out_again(self._again.popleft())))
+                self._held.appendleft(self.controller.hand_out_again(self._again.popleft()))
             elif not self._held and (request := self.controller.next_run()) is not None:
-                self._held.append(self._with_reservation(request))
-        if not self._held or not self._width.fits(in_flight, self._held[0].reservation):
+                self._held.append(request)
+        if not self._held or not (self._is_ready(self._held[0], in_flight) and is_open):
             return None
-        return self._held.popleft()
+        request = self._held[0]
+        reservation = self._reserver.reserve(request, self.controller.needed_mib(request.run))
+        return Handed(self._held.popleft(), reservation) if self._width.fits(in_flight, reservation) else None
 
-    def _with_reservation(self, request: RunRequest) -> Handed:
-        return Handed(request, self._reserver.reserve(request, self.controller.needed_mib(request.run)))
+    def _is_ready(self, request: RunRequest, in_flight: list[Reservation]) -> bool:
+        """Whether it is known what the run needs; where there is nobody else to listen to, that may take its time."""
+        return not in_flight or self._reserver.is_ready(request)
 
     def _configuration(self, handed: Handed) -> dict[str, Any]:
         """What Tune keeps of a trial: what it asks for, and all that its worker is told as one text."""

@@ -24,13 +24,18 @@ _SEES_THE_NODES_GPUS = {"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}}
 _logger = logging.getLogger(__name__)
 
 
-def survey(known: Collection[str] = ()) -> list[GpuMemory]:
-    """The GPUs of every living node, except the nodes ``known``, that Ray may use there, with their memory at the moment.
+def survey() -> list[GpuMemory]:
+    """The GPUs of every living node that Ray may use there, with their memory at the moment.
 
     A node without NVML, one that does not answer in time, and a GPU that does not tell its memory have none.
     """
+    return [gpu for gpus in survey_of_others(()).values() for gpu in gpus]
+
+
+def survey_of_others(known: Collection[str]) -> dict[str, list[GpuMemory]]:
+    """The same of the nodes that are not among ``known``, by node; one that does not answer is left out."""
     nodes = [node for node in _nodes_with_gpus() if node not in known]
-    return [gpu for gpus in _answers({node: (_gpus_of_this_node, (node,)) for node in nodes}).values() for gpu in gpus]
+    return _answers({node: (_gpus_of_this_node, (node,)) for node in nodes})
 
 
 def read(places: Iterable[Place], processes: Iterable[Sender]) -> Reading:

@@ -20,7 +20,7 @@ from orchestrator.ray_executor.tenancy import Place
 
 SHARES = (1.0, 0.5, 0.25, 0.125, 0.0625)
 """Of a GPU, largest first; the last one is the smallest that a packed run asks for, so that what stays free is too little."""
-PLACEMENT_PATIENCE_S = 2.0
+PLACEMENT_PATIENCE_S = 1.0
 """A share that is free is placed within milliseconds."""
 _ANSWER_PATIENCE_S = 30.0
 _ROUNDING = 1e-6
@@ -47,6 +47,7 @@ class Guard:
         self._place = place
         self._take = take
         self._holds: list[Hold] = []
+        self._is_over = False
 
     @property
     def share(self) -> float:
@@ -58,7 +59,7 @@ class Guard:
         elsewhere: list[Hold] = []
         try:
             for share in SHARES:
-                while self.share + share <= 1 + _ROUNDING:
+                while not self._is_over and self.share + share <= 1 + _ROUNDING:
                     hold = self._take(self._place.node, share)
                     if hold is None:
                         break
@@ -66,9 +67,12 @@ class Guard:
         finally:
             for hold in elsewhere:
                 hold.release()
+            if self._is_over:  # while something was being taken
+                self.release()
 
     def release(self) -> None:
-        """Ray may place runs on the GPU again."""
+        """Ray may place runs on the GPU again, for good; another thread may be about to take more."""
+        self._is_over = True
         while self._holds:
             self._holds.pop().release()
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ RAY = (sys.executable, "-m", "ray.scripts.scripts")
 """The command ``ray`` of this environment, wherever PATH leads."""
 
 _ANSWER_S = 15.0
+_HERE = ("auto", "local")
 
 
 class TokenRefused(ResourceError):
@@ -34,10 +36,12 @@ def refuse_wrong_token(address: str) -> None:
 
     Raises:
         TokenRefused: the cluster refuses the token.
-        NoCluster: ``auto``, and no cluster runs here.
+        NoCluster: ``auto``, and no cluster runs here; or nothing listens at HOST:PORT, or that is no address.
     """
     if "://" in address:
         return
+    if address not in _HERE:
+        _refuse_silence(address)
     environment = dict(os.environ)
     if token_place() is not None:
         environment.setdefault("RAY_AUTH_MODE", "token")
@@ -49,6 +53,17 @@ def refuse_wrong_token(address: str) -> None:
     except subprocess.TimeoutExpired:
         return
     _judge(address, asked)
+
+
+def _refuse_silence(address: str) -> None:
+    host, colon, port = address.rpartition(":")
+    if not (host and colon and port.isdigit()):
+        raise NoCluster(f"--address {address} is no address of a Ray cluster: write auto, or HOST:PORT of a head (HOST:6379)")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
+    except (OSError, OverflowError) as error:
+        cure = "is the cluster up, is it the address of its head, and may this machine reach it?"
+        raise NoCluster(f"nothing answers at --address {address} ({error}): {cure}") from None
 
 
 def _judge(address: str, asked: subprocess.CompletedProcess[str]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
@@ -19,13 +20,17 @@ from ray.exceptions import GetTimeoutError, RayActorError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.packing.capacity import GpuMemory
-from orchestrator.ray_executor.devices import read, survey
+from orchestrator.ray_executor.devices import read, survey_of_others
 from orchestrator.ray_executor.guard import take_share
 from orchestrator.ray_executor.tenancy import Examination, Occupancy, Place, Reading, Tenancy
 from orchestrator.ray_executor.warden import Warden
 from trainables.heartbeat import Sender
 
 TICK_S = 2.0
+SETTLE_S = 2.0
+"""For Ray to have back what a process had that was refused or has ended."""
+LONGEST_PAUSE_S = 60.0
+"""For all that is free of GPUs in quarantine to be held; should that fail, runs are refused there instead."""
 TURNS_BETWEEN_SURVEYS = 15
 """Nodes that join are looked at this often."""
 _ANSWER_PATIENCE_S = 30.0
@@ -81,8 +86,10 @@ class Quarantine:
         read: Callable[[Collection[Place], Collection[Sender]], Reading] = read,
     ) -> None:
         self._tick_s = tick_s
-        self._warden = Warden(gpus, left_alone, read, take_share, examination)
+        self._warden = Warden(gpus, left_alone, read, take_share, examination, SETTLE_S)
         self._turns = 0
+        self._settling_since: float | None = None
+        self._surveyed = {gpu.node for gpu in self._warden.gpus}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, name="quarantine", daemon=True)
         self.name = f"memsweep-tenancy-{uuid.uuid4().hex}"
@@ -100,6 +107,16 @@ class Quarantine:
     def held_gpus(self) -> float:
         """How much of the cluster's GPUs is held free of runs."""
         return self._warden.held_gpus
+
+    def is_settling(self) -> bool:
+        """Whether no run should be handed out for a moment: the search for what is free of a GPU in quarantine takes what is free
+        of the others meanwhile, so that runs would come to be on just that one."""
+        if self._warden.is_tight or not self._thread.is_alive():
+            self._settling_since = None
+            return False
+        now = time.monotonic()
+        self._settling_since = now if self._settling_since is None else self._settling_since
+        return now - self._settling_since < LONGEST_PAUSE_S
 
     def to_dict(self) -> dict[str, Any]:
         """What a worker needs to know to tell where it is; plain values for Tune's configuration."""
@@ -120,13 +137,15 @@ class Quarantine:
 
     def __exit__(self, *exception: object) -> None:
         self._ended.set()
-        self._thread.join(_LONGEST_TURN_S)
         self._warden.release()
+        self._thread.join(_LONGEST_TURN_S)
         with contextlib.suppress(Exception):  # where Ray itself is gone there is nothing to end
             ray.kill(self._register)
 
     def _work(self) -> None:
-        while not self._ended.wait(self._tick_s):
+        wait_s = 0.0  # GPUs that others have filled are held before runs come to be there
+        while not self._ended.wait(wait_s):
+            wait_s = self._tick_s
             try:
                 self._turn()
             except RayActorError as error:
@@ -140,7 +159,7 @@ class Quarantine:
     def _turn(self) -> None:
         self._turns += 1
         if self._turns % TURNS_BETWEEN_SURVEYS == 0:
-            self._warden.learn(survey({gpu.node for gpu in self._warden.gpus}))
+            self._look_for_others()
         closed = set(self._warden.closed)
         gone = self._warden.examine(ray.get(self._register.take.remote(), timeout=_ANSWER_PATIENCE_S))
         if gone:
@@ -148,6 +167,12 @@ class Quarantine:
         if closed != set(self._warden.closed):
             self._close()
         self._warden.tighten()
+
+    def _look_for_others(self) -> None:
+        """Each node is asked until it has answered, be it that it knows nothing."""
+        found = survey_of_others(self._surveyed)
+        self._surveyed |= found.keys()
+        self._warden.learn(gpu for gpus in found.values() for gpu in gpus)
 
     def _close(self) -> None:
         self._register.close.remote(self._warden.closed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
@@ -14,6 +15,8 @@ from trainables.heartbeat import Sender
 class Warden:
     """``gpus`` is what was surveyed before the first run, ``left_alone`` those of them that shall get no runs at all.
 
+    ``settle_s`` is how long Ray may take to give back what a process had that has just ended.
+
     ``read`` reads memory and tells which processes have ended; ``take`` is that of :class:`Guard`. :meth:`turn` is called by one
     thread; :meth:`warnings`, :attr:`gpus` and :attr:`held_gpus` may be asked by others.
     """
@@ -25,21 +28,23 @@ class Warden:
         read: Callable[[Collection[Place], Collection[Sender]], Reading],
         take: Callable[[str, float], Hold | None],
         examination: Examination | None = None,
+        settle_s: float = 0.0,
     ) -> None:
         self._examination = examination or Examination()
+        self._settle_s = settle_s
         self._read = read
         self._take = take
-        self._gpus: list[GpuMemory] = []
+        self._gpus: tuple[GpuMemory, ...] = ()
         self._warnings: deque[tuple[str, str]] = deque()
         self.learn(gpus)
         self._guards = {place: Guard(place, take) for place in map(_place, left_alone)}
-        self._loose = set(self._guards)
-        """The guarded GPUs of which something may have become free."""
+        self._loose = dict.fromkeys(self._guards, float("-inf"))
+        """The guarded GPUs of which something may have become free, and since when."""
 
     @property
     def gpus(self) -> Sequence[GpuMemory]:
-        """All that are known."""
-        return tuple(self._gpus)
+        """All that are known; another object once there are more."""
+        return self._gpus
 
     @property
     def closed(self) -> Collection[Place]:
@@ -51,6 +56,11 @@ class Warden:
         """How much of the cluster's GPUs is held free of runs."""
         return sum(guard.share for guard in list(self._guards.values()))
 
+    @property
+    def is_tight(self) -> bool:
+        """Whether all that is free of the guarded GPUs is held, as far as is known."""
+        return not self._loose
+
     def warnings(self) -> Iterator[tuple[str, str]]:
         """What is to be told of attempts, by their label, each once; nothing nearly always."""
         while self._warnings:
@@ -58,7 +68,7 @@ class Warden:
 
     def learn(self, gpus: Iterable[GpuMemory]) -> None:
         """GPUs, as they were found before runs began on them."""
-        new = list(gpus)
+        new = tuple(gpus)
         self._gpus += new
         self._examination.learn({_place(gpu): gpu.total_mib - gpu.free_mib for gpu in new})
 
@@ -66,7 +76,7 @@ class Warden:
         """Compares the GPUs on which runs have ended with what should be on them; returns the processes that are no more."""
         for place, label in occupancy.departed:
             self._examination.suspect(place, label)
-        self._loose |= occupancy.stirred
+        self._loose |= dict.fromkeys(occupancy.stirred & self._guards.keys(), time.monotonic())
         due = self._examination.due
         if not due:
             return ()
@@ -80,10 +90,12 @@ class Warden:
         return reading.gone
 
     def tighten(self) -> None:
-        """Holds what has become free of the guarded GPUs; takes seconds where there are any."""
-        for place in self._loose & self._guards.keys():
+        """Holds what has become free of the guarded GPUs; takes seconds where there are any. Ray hears of the end of a process
+        a moment later, so that this waits for ``settle_s``."""
+        settled = [place for place, since in self._loose.items() if time.monotonic() - since >= self._settle_s]
+        for place in settled:
             self._guards[place].tighten()
-        self._loose.clear()
+            self._loose.pop(place)
 
     def release(self) -> None:
         """Lets go of everything."""
@@ -95,10 +107,10 @@ class Warden:
             return
         if verdict.kind == "quarantined":
             self._guards[place] = Guard(place, self._take)
-            self._loose.add(place)
+            self._loose[place] = float("-inf")
             text = _warning(place, verdict.excess_mib, len(self._gpus) - len(self._guards))
         else:
-            self._guards.pop(place).release()
+            self._open(place)
             text = f"the memory of {place} has returned: it gets runs again"
         self._warnings.append((verdict.label, text))
 
@@ -106,7 +118,11 @@ class Warden:
         """Its node is no more."""
         self._examination.drop(place)
         if place in self._guards:
-            self._guards.pop(place).release()
+            self._open(place)
+
+    def _open(self, place: Place) -> None:
+        self._loose.pop(place, None)
+        self._guards.pop(place).release()
 
 
 def _place(gpu: GpuMemory) -> Place:

@@ -175,7 +175,7 @@ def sweep_at(text: str) -> tuple[StoredSweeps, str] | None:
     if not is_uri(text):
         return None
     location = parse_location(text)
-    if location.parent.base.endswith(":/") or not location.name:
+    if location.parent.base.endswith((":/", "://")) or not location.name:
         raise StorageError(f"{location} names no sweep: write the URI of its storage and its name, such as {location}/NAME")
     return StoredSweeps(location.parent), location.name
 
@@ -196,7 +196,9 @@ def _working_copy(folder: SweepFolder, patience_s: float = _LOCK_PATIENCE_S) -> 
                 break
             except BlockingIOError:
                 if time.monotonic() >= deadline:
-                    raise JournalInUse(f"another driver on this machine is at work on this sweep, in {folder.path}") from None
+                    raise JournalInUse(
+                        f"another driver on this machine is at work on this sweep, in {folder.path}: end it first"
+                    ) from None
                 time.sleep(0.1)
         yield
 

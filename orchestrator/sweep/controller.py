@@ -29,6 +29,7 @@ from orchestrator.sweep.telemetry import Telemetry
 from orchestrator.sweep.telling import told, trial_values
 from orchestrator.sweep.warm_start import home_of, objectives_of
 from trainables.finite import finite_metrics
+from trainables.storage.run_place import RunPlace
 from trainables.training.attempts import attempt_folder, earlier_folders, publish
 from trainables.training.request import RunRequest
 
@@ -48,7 +49,9 @@ class SweepController:
         clock: Callable[[], float] = time.time,
         listener: Callable[[TrialState, RunState], None] | None = None,
         warn: Callable[[str, str], None] | None = None,
+        place_of: Callable[[RunState], RunPlace | None] = lambda run: None,
     ) -> None:
+        """``place_of``: where the files of a run are kept, if the sweep's storage is behind a URI."""
         self.specification = specification
         self.folder = folder
         self.telemetry = telemetry
@@ -61,6 +64,7 @@ class SweepController:
         self._clock = clock
         self._listener: Callable[[TrialState, RunState], None] | None = None
         self._warn = warn
+        self._place_of = place_of
         self._rule = stopping_rule(specification.scheduler)
         self._populations = self._empty_populations()
         self._undecided: str | None = None
@@ -167,7 +171,7 @@ class SweepController:
         """What a worker needs for a run."""
         trial, specification = self.state.trials[run.trial], self.specification
         home = (self.folder.trials / run.id).resolve()
-        return RunRequest(
+        request = RunRequest(
             run=run.id,
             attempt=run.attempts,
             architecture=trial.architecture,
@@ -185,6 +189,8 @@ class SweepController:
             objective_mode=specification.objective.mode,
             other_objectives=tuple(specification.objective_names[1:]),
         )
+        place = self._place_of(run)
+        return request if place is None else request.placed(place)
 
     def value(self, run: RunState) -> float | None:
         """The first objective of a run: at its last step, or its best."""

@@ -137,6 +137,15 @@ def test_a_sweep_that_has_a_record_goes_on(programs: FakePrograms, tmp_path: Pat
     ]
 
 
+def test_on_a_uri_the_sweep_itself_finds_out_whether_it_goes_on(programs: FakePrograms, tmp_path: Path) -> None:
+    programs.add("python")
+    done = programs.run(["bash", CLUSTERS / "run_or_resume.sh", "s3://bucket/sweeps", "mine", "x.yaml"], tmp_path)
+    (python,) = programs.asked("python")
+    assert done.returncode == 0
+    assert python["arguments"][2:8] == ["run", "x.yaml", "--name", "mine", "--yes", "--or-resume"]
+    assert python["arguments"][8:] == ["--storage", "s3://bucket/sweeps", "--address", "auto"]
+
+
 SLOW_TO_END = """
 import signal
 def end(*_):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -37,6 +38,7 @@ class Notes:
         self.lost: list[tuple[str, str, str]] = []
         self.outcomes: dict[str, str] = {}
         self.attempts: Counter[str] = Counter()
+        self.state = SimpleNamespace(runs=defaultdict(lambda: SimpleNamespace(metrics={})))
         self.may_retry = lambda needed_mib: False
 
     def _request(self, run: str) -> RunRequest:
@@ -336,3 +338,44 @@ class Growing(FixedReserver):
 
     def reserve(self, request: RunRequest, needed_mib: float | None = None) -> Reservation:
         return Reservation(1.0 if request.run == "r0" else 2.0, 0.0)
+
+
+class Settling:
+    """In place of a quarantine that searches for what is free of a GPU."""
+
+    gpus = ()
+    settles = True
+
+    def is_settling(self) -> bool:
+        return self.settles
+
+    def to_dict(self) -> dict[str, str]:
+        return {"register": "nobody"}
+
+
+def test_while_a_gpu_in_quarantine_is_being_held_no_run_is_handed_out_and_the_search_is_not_over() -> None:
+    notes, quarantine = Notes(1), Settling()
+    width = Width(1000, lambda: ClusterResources(1, 0))
+    bridge = Bridge(notes, FixedReserver(1.0, 0.0), width, Interruption(), Attendance(), Nobody(), quarantine)  # type: ignore[arg-type]
+    assert bridge.suggest("t0") is None and notes.waiting == ["r0"]
+    quarantine.settles = False
+    assert handed(bridge, "t1") == "r0"
+
+
+class Slow(FixedReserver):
+    """Works out what a run needs until it is told that it knows."""
+
+    knows = False
+
+    def is_ready(self, request: RunRequest) -> bool:
+        return self.knows
+
+
+def test_what_a_run_needs_is_worked_out_while_others_are_listened_to() -> None:
+    notes, reserver = Notes(2), Slow(1.0, 0.0)
+    width = Width(1000, lambda: ClusterResources(1, 0))
+    bridge = Bridge(notes, reserver, width, Interruption(), Attendance(), Nobody())  # type: ignore[arg-type]
+    assert handed(bridge, "t0") == "r0", "there is nobody else to listen to"
+    assert bridge.suggest("t1") is None and bridge.suggest("t1") is None
+    reserver.knows = True
+    assert handed(bridge, "t1") == "r1" and notes.attempts["r1"] == 1

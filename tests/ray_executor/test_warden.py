@@ -166,3 +166,13 @@ def test_in_the_end_everything_is_let_go() -> None:
     warden = quarantined(played)
     warden.release()
     assert played.free == {ONE: 1.0, TWO: 1.0}
+
+
+def test_what_a_process_had_is_looked_for_when_ray_has_had_time_to_take_it_back() -> None:
+    played = Played()
+    warden = Warden(GPUS, [GPUS[0]], played.read, played.take, settle_s=3600)
+    assert not warden.is_tight
+    warden.tighten()
+    assert warden.is_tight and warden.held_gpus == 1.0, "what is free from the beginning needs no waiting"
+    turn(warden, Occupancy({}, stirred={ONE, TWO}))
+    assert not warden.is_tight

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 
 from orchestrator.ray_executor import joining
 from orchestrator.ray_executor.joining import NoCluster, TokenRefused, driver_code, refuse_wrong_token
+
+_REFUSE_SILENCE = joining._refuse_silence
 
 FAKE_RAY = """
 import os, sys, time
@@ -25,6 +28,7 @@ if any(os.environ.get(name) != value for name, value in known.items()):
 @pytest.fixture(autouse=True)
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "ray.py").write_text(FAKE_RAY)
+    monkeypatch.setattr(joining, "_refuse_silence", lambda address: None)
     monkeypatch.setattr(joining, "RAY", (sys.executable, str(tmp_path / "ray.py")))
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
         monkeypatch.delenv(name, raising=False)
@@ -85,3 +89,17 @@ def test_the_code_of_the_driver_goes_to_the_workers() -> None:
     packages = [Path(path) for path in driver_code()["py_modules"]]
     assert [package.name for package in packages] == ["orchestrator", "trainables"]
     assert all((package / "__init__.py").is_file() for package in packages)
+
+
+@pytest.mark.parametrize("address", ["head", "head:", ":6379", "head:ray"])
+def test_what_is_no_address_is_told(address: str) -> None:
+    with pytest.raises(NoCluster, match="is no address of a Ray cluster: write auto, or HOST:PORT"):
+        _REFUSE_SILENCE(address)
+
+
+def test_a_port_on_which_nobody_listens_is_told_at_once_and_another_is_not() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        _REFUSE_SILENCE(address)
+    with pytest.raises(NoCluster, match=f"nothing answers at --address {address}"):
+        _REFUSE_SILENCE(address)

@@ -34,6 +34,7 @@ def test_a_uri_is_a_base_and_options(text: str, base: str, options: str) -> None
     [
         ("s4://bucket/x", "`s4://` is no storage"),
         ("s3:///x", "names no bucket"),
+        ("s3:/bucket/x", "one slash too few: write s3://bucket/x"),
         ("file:///", "names no folder"),
         ("file://host/x", "names no folder of this machine"),
         ("s3://bucket/a/../b", "write it out"),
@@ -76,3 +77,8 @@ def test_each_storage_has_a_cache_of_its_own(tmp_path: Path, monkeypatch: pytest
     folders = {cache_folder(parse_location(text)) for text in texts}
     assert len(folders) == len(texts) and {folder.parent for folder in folders} == {tmp_path.resolve()}
     assert cache_folder(parse_location("s3://bucket/a/")) in folders
+
+
+def test_a_uri_with_one_slash_too_few_is_no_folder() -> None:
+    assert is_uri("s3:/bucket/sweeps")
+    assert not is_uri("sweeps/s3") and not is_uri("C:/sweeps")

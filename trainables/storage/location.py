@@ -43,7 +43,7 @@ class Location:
 
 def is_uri(text: str) -> bool:
     """Whether a text is a URI and no path; a wrong scheme counts as one, so that it is told instead of becoming a folder."""
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None or text.startswith("file:/")
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None or (text.partition(":")[0] in SCHEMES and ":/" in text)
 
 
 def parse_location(text: str) -> Location:
@@ -64,6 +64,8 @@ def parse_location(text: str) -> Location:
         if SECRET_NAME.search(name) or _SECRET_OPTIONS.search(name):
             raise StorageError(_SECRETS.format(f"{scheme}://{parts.netloc}{parts.path}?{name}=***"))
     path = re.sub(r"/+", "/", parts.path).rstrip("/")
+    if scheme != "file" and "://" not in text:
+        raise StorageError(f"--storage: `{text}` has one slash too few: write {scheme}:/{text.partition(':')[2]}")
     if scheme == "file" and (parts.netloc or not path):
         raise StorageError(f"--storage: `{text}` names no folder of this machine: write file:///path/of/the/folder")
     if scheme != "file" and not parts.netloc:
