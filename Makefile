@@ -35,7 +35,7 @@ test: lint ## the test suite
 
 test-cluster: $(VENV)/.installed-cluster ## Ray on hosts made of network namespaces; what the machine does not allow is skipped with the reason
 	tests/cluster/install.sh
-	$(BIN)/python -m pytest -m "cluster" -rs
+	$(BIN)/python -m pytest -m "cluster" -rsP tests/cluster
 
 test-long: $(VENV)/.installed-test ## what takes minutes
 	$(BIN)/python -m pytest -m "long and not cluster"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from cluster_sweep import ClusterSweep, space_of, sweep_on
 from hosts import Host, Hosts
 from ray_hosts import MIB, PORT, RayHosts
@@ -79,13 +80,23 @@ def alive(host: Host, cluster: RayHosts) -> int:
     return int(host.run([sys.executable, "-c", program], env=cluster.environment).stdout.split()[-1])
 
 
-def test_an_autoscaler_sees_the_whole_demand_and_the_width_that_was_asked_for_is_reached() -> None:
+def announced(head: Host, folder: Path, space: dict[str, Any]) -> str:
+    """What ``plan`` says of a space."""
+    path = folder / "planned.yaml"
+    path.write_text(yaml.safe_dump(space))
+    return head.run([sys.executable, "-m", "orchestrator", "plan", path]).stdout
+
+
+def test_an_autoscaler_that_starts_from_nothing_reaches_the_width_that_plan_announced() -> None:
     nodes = WIDTH // RUNS_ON_A_GPU
     with Hosts(["head"]) as hosts, RayHosts(hosts[0]) as cluster:
         head = hosts[0]
         start_autoscaling(cluster, hosts.shared, gpu_nodes=nodes)
         assert alive(head, cluster) == 1, "it starts from nothing"
-        space = space_of(10, {"concurrency": WIDTH, "gpu": 1 / RUNS_ON_A_GPU}, epochs=LONG)
+        # Runs of about 700 MiB, a CUDA context included, so that two of them and their margins fill a GPU.
+        space = space_of(10, {"concurrency": WIDTH, "gpu": "auto", "gpu_memory_mib": 2000}, epochs=LONG)
+        demand = f"{WIDTH} x {{CPU: 1, GPU: {1 / RUNS_ON_A_GPU:g}}}"
+        assert f"at once: {WIDTH} on {nodes} GPUs (demand: {demand})" in announced(head, hosts.shared, space)
         with sweep_on(head, hosts.shared / "sweeps", space, cluster.environment) as sweep:
             sweep.wait_for(lambda: len(sweep.events("start")) == WIDTH, "the demand")
             sweep.wait_for(lambda: len(sweep.in_flight()) == WIDTH, "the width", 240)
