@@ -22,7 +22,7 @@ def render_plan(specification: SweepSpecification, checks: Mapping[str, EntryChe
     runs = "not known before they are suggested" if plan.runs is None else f"{plan.runs:,}"
     lines = [
         f"{specification.name}: {plan.studies} studies, {runs} runs ({specification.search.replicates} per trial)",
-        *(_unpacked_lines(plan.allocation) if plan.packing is None else _packed_lines(plan.allocation, plan.packing)),
+        *(_unpacked_lines(specification, plan) if plan.packing is None else _packed_lines(plan.allocation, plan.packing)),
         *plan.left_alone,
     ]
     for name, entry in plan.entries.items():
@@ -45,11 +45,21 @@ def render_plan(specification: SweepSpecification, checks: Mapping[str, EntryChe
     return "\n".join(lines)
 
 
-def _unpacked_lines(allocation: Allocation) -> list[str]:
-    return [
+def _unpacked_lines(specification: SweepSpecification, plan: Plan) -> list[str]:
+    allocation = plan.allocation
+    lines = [
         f"each run: {allocation.cpus:g} CPU, {allocation.gpus:g} GPU; at once: {allocation.concurrency} "
         f"(demand: {allocation.concurrency * allocation.cpus:g} CPU, {allocation.concurrency * allocation.gpus:g} GPU)"
     ]
+    if specification.resources.gpu_memory_mib is not None:
+        lines.append(_why_unpacked(specification))
+    return lines
+
+
+def _why_unpacked(specification: SweepSpecification) -> str:
+    if specification.resources.gpu != "auto":
+        return "resources.gpu_memory_mib says nothing beside a number for `gpu`: leave `gpu` out to pack by memory"
+    return "resources.gpu_memory_mib says nothing here: there is no GPU, and without a number for `concurrency` none is asked for"
 
 
 def _packed_lines(allocation: Allocation, packing: Packing) -> list[str]:

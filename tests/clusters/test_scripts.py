@@ -113,6 +113,12 @@ def test_a_job_without_a_search_space_says_how_it_is_submitted(programs: FakePro
     assert done.returncode == 2 and "usage: sbatch clusters/slurm.sbatch NAME SPACE.yaml" in done.stderr
 
 
+def test_a_job_whose_storage_is_a_uri_is_refused_before_anything_starts(programs: FakePrograms, tmp_path: Path) -> None:
+    _slurm(programs, tmp_path)
+    done = _batch(programs, tmp_path, "mine", "x.yaml", MEMSWEEP_STORAGE="s3://bucket/sweeps")
+    assert done.returncode == 2 and "a folder that all nodes share" in done.stderr and not programs.asked("srun")
+
+
 # Running or resuming
 
 

@@ -80,3 +80,12 @@ def test_without_packing_it_is_what_it_was(resources: str) -> None:
     plan, text = planned(resources, [])
     assert plan.packing is None and "of a GPU" not in text and "each run: 1 CPU, 0" in text
     assert plan.at_once == plan.allocation.concurrency
+
+
+@pytest.mark.parametrize(
+    ("resources", "why"),
+    [("{gpu: 0.5, concurrency: 2, gpu_memory_mib: 8000}", "leave `gpu` out"), ("{gpu_memory_mib: 8000}", "there is no GPU")],
+)
+def test_a_stated_memory_without_effect_is_told(resources: str, why: str) -> None:
+    assert why in planned(resources, [])[1]
+    assert "gpu_memory_mib" not in planned("{}", [])[1]
