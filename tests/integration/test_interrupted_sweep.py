@@ -17,6 +17,7 @@ from small_sweeps import small_space, write_space
 
 from orchestrator.record import read_journal
 from orchestrator.sweep.folder import SweepFolder
+from trainables.training.attempts import attempt_folder
 
 ONE_ENTRY = {"gpt": {"dk": {"int": [2, 12], "step": 2}, "dv": 8}}
 Events = list[dict[str, Any]]
@@ -65,7 +66,7 @@ def test_runs_in_flight_keep_a_checkpoint_of_their_last_step(tmp_path: Path) -> 
     assert len(runs_with(events, "start")) == 2, "nothing is started after Ctrl-C"
     for run in runs_with(events, "start"):
         reported = max(event["progress"] for event in events if event["kind"] == "result" and event["run"] == run)
-        kept = torch.load(folder.trials / run / "checkpoint.pt", weights_only=True)["epoch"]
+        kept = torch.load(attempt_folder(folder.trials / run, 1) / "checkpoint.pt", weights_only=True)["epoch"]
         assert kept == reported
 
 
