@@ -10,6 +10,8 @@ from small_sweeps import Finished, finished, run_sweep
 
 from orchestrator.launch import LaunchOptions, SweepObserver, resume
 
+pytestmark = pytest.mark.long
+
 VALUES = 80
 SPACE = {
     "name": "waves",

@@ -16,6 +16,8 @@ from orchestrator.launch import LaunchOptions, SweepObserver, resume
 from orchestrator.record import read_journal
 from trainables.registry import architectures, tasks
 
+pytestmark = pytest.mark.long
+
 VOCABULARY, SEGMENTS = 64, 4
 MEMORY = {"short_term_memory": 4, "memory_block": 8, "input_block": 16}
 SEGMENT_LM: dict[str, Any] = {
