@@ -73,7 +73,9 @@ def test_machines_over_ssh_a_job_and_another_head(desk: Desk) -> None:
     told = desk.typed(token, *until_the_end)
     sweeps = desk.shared / "sweeps"
     assert outcomes(sweeps, "quickstart") == ["completed"] * RUNS and outcomes(sweeps, "two-heads") == ["completed"] * RUNS, told
-    assert "Active:" in told and "| gpt" in told
+    assert "| gpt" in told
+    # The head's autoscaler needs some seconds after `ray up` until it has a status.
+    assert "Active:" in told or "No cluster status" in told
     assert (desk.project / "report/table.md").exists()
     _as_a_job(desk)
     desk.typed(until_the_end[0], down)
