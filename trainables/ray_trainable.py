@@ -178,11 +178,16 @@ def _freeze() -> None:
 
 def assigned_gpus() -> list[str]:
     """The GPUs that Ray gave this process: UUIDs, or Ray's names where nobody knows UUIDs."""
-    assigned = ray.get_runtime_context().get_accelerator_ids().get("GPU", []) if ray.is_initialized() else []
-    return [name_of_gpu(str(entry), os.environ) for entry in assigned]
+    return [name_of_gpu(entry, os.environ) for entry in _assigned()]
 
 
 def assigned_device() -> torch.device:
     """The GPU that Ray gave this worker, which is the first one visible to it, or the CPU."""
-    assigned = ray.get_runtime_context().get_accelerator_ids().get("GPU", []) if ray.is_initialized() else []
-    return torch.device("cuda", 0) if assigned and torch.cuda.is_available() else torch.device("cpu")
+    return torch.device("cuda", 0) if _assigned() and torch.cuda.is_available() else torch.device("cpu")
+
+
+def _assigned() -> list[str]:
+    """As Ray names them."""
+    return (
+        [str(entry) for entry in ray.get_runtime_context().get_accelerator_ids().get("GPU", [])] if ray.is_initialized() else []
+    )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from trainables.memory.inventory import visible_gpus
 
 MARGIN_SHARE = 0.05
 """Of a GPU's memory. Contexts grow while kernels are loaded, the driver keeps tables of its own, and other programs come and go;
@@ -50,6 +53,15 @@ class Capacity:
     """Of a run that has a GPU for itself."""
     of: str
     """Where the figure comes from, for people."""
+
+
+def gpus_of_this_machine(node: str) -> list[GpuMemory]:
+    """The GPUs that this process may use and of which the driver tells everything; ``node`` names the machine."""
+    return [
+        GpuMemory(node, gpu.uuid, gpu.name, gpu.total_mib, gpu.free_mib)
+        for gpu in visible_gpus(os.environ)
+        if gpu.total_mib is not None and gpu.free_mib is not None
+    ]
 
 
 def capacity_of(gpus: Sequence[GpuMemory], stated_mib: float | None = None) -> Capacity | None:

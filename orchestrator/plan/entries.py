@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,11 +18,11 @@ from orchestrator.packing.prediction import Prediction
 from orchestrator.space.assignment import Infeasible
 from orchestrator.space.structures import find_feasible, value_at, values_at_part
 from orchestrator.space.study_space import StudySpace
-from trainables.configuration import Configuration, ConfigurationError
+from trainables.configuration import ConfigurationError
 from trainables.counts import ParameterCounts
-from trainables.memory import estimated_mib
 from trainables.task import rules_of_pair
 from trainables.training.configuration import TrainingConfiguration
+from trainables.training.estimate import estimated_run_mib
 from trainables.training.request import ResolvedRun
 
 _SAMPLES = 8
@@ -67,17 +66,17 @@ class Sizing:
 
 def plan_entry(cells: tuple[StudySpace, ...], speed: float, sizing: Sizing | None) -> EntryPlan:
     """``speed``: floating-point operations per second; ``sizing``: where runs are packed."""
+    drawn = [(cell, structure) for cell in cells for structure in _structures(cell)]
     memory, seconds, size = [], [], 0
-    for cell in cells:
-        for structure in _structures(cell):
-            model, task, training = _typed(cell, structure)
-            counts = cell.architecture.count(model, task)
-            memory.append(_predicted(cell, model, task, training, counts))
-            seconds.append(_seconds(cell, task, training, counts, speed))
-            size = max(size, cell.task_type.trains * int(counts.trainable) * _BYTES * _STATE_COPIES)
+    for cell, structure in drawn:
+        run = _resolved(cell, structure)
+        counts = run.architecture.count(run.model, run.task)
+        memory.append(_predicted(run, counts))
+        seconds.append(_seconds(run, counts, speed))
+        size = max(size, run.task_type.trains * int(counts.trainable) * _BYTES * _STATE_COPIES)
     known = [value for value in seconds if value is not None]
     rough = float(np.mean(known)) if len(known) == len(seconds) else None
-    sized = [sizing.of(run) for cell in cells for run in _resolved(cell)] if sizing else []
+    sized = [sizing.of(run) for cell, structure in drawn for run in _over_ranges(cell, structure)] if sizing else []
     memory = [expected for expected, _ in sized] or memory
     return EntryPlan((min(memory), max(memory)), rough, size, tuple(share for _, share in sized))
 
@@ -87,48 +86,45 @@ def _structures(space: StudySpace) -> list[Mapping[str, Any]]:
     return [found.row(index) for index in sorted({round(i) for i in np.linspace(0, len(found) - 1, _SAMPLES)})]
 
 
-def _resolved(space: StudySpace) -> Iterator[ResolvedRun]:
-    """The structures with everything else that is searched at the lower end, in the middle and at the upper end of its range."""
+def _over_ranges(space: StudySpace, structure: Mapping[str, Any]) -> Iterator[ResolvedRun]:
+    """The structure with everything else that is searched at the lower end, in the middle and at the upper end of its range."""
     dimensions = {name: searched.dimension for name, searched in space.searched.items()}
-    for structure, halves in itertools.product(_structures(space), range(3)):
+    for halves in range(3):
         # Ends may break a rule that the middle keeps.
         with contextlib.suppress(Infeasible, ConfigurationError):
-            typed = _typed(space, {**values_at_part(dimensions, halves), **structure})
-            if all(rule.holds(*typed[:2]) for rule in rules_of_pair(space.architecture, space.task_type)):
-                yield ResolvedRun(space.architecture, space.task_type, *typed)
+            run = _resolved(space, {**values_at_part(dimensions, halves), **structure})
+            if all(rule.holds(run.model, run.task) for rule in rules_of_pair(space.architecture, space.task_type)):
+                yield run
 
 
-def _typed(space: StudySpace, drawn: Mapping[str, Any]) -> tuple[Configuration, Configuration, TrainingConfiguration]:
-    """Typed configurations of what was drawn, with everything else that is searched in the middle of its range."""
+def _resolved(space: StudySpace, drawn: Mapping[str, Any]) -> ResolvedRun:
+    """What was drawn, with everything else that is searched in the middle of its range."""
     dimensions = {name: searched.dimension for name, searched in space.searched.items()}
     middle = {name: value_at(dimension, dimension.lattice_size // 2) for name, dimension in dimensions.items()}
     configuration = space.resolve({**middle, **drawn})
-    return (
+    return ResolvedRun(
+        space.architecture,
+        space.task_type,
         space.architecture.configuration.from_values(configuration.model),
         space.task_type.configuration_type.from_values(configuration.task),
         TrainingConfiguration.from_values(configuration.training),
     )
 
 
-def _predicted(space: StudySpace, model: Any, task: Any, training: TrainingConfiguration, counts: ParameterCounts) -> float:
-    told = space.task_type.predicted_mib(space.architecture, model, task)
-    if told is not None:
-        return told
-    activations = space.architecture.activation_elements(model, task) * space.task_type.windows_per_example(task)
-    return float(estimated_mib(counts, activations, training.batch_size, training=training.epochs > 0))
+def _predicted(run: ResolvedRun, counts: ParameterCounts) -> float:
+    told = run.task_type.predicted_mib(run.architecture, run.model, run.task)
+    return estimated_run_mib(run, counts, run.training.batch_size) if told is None else told
 
 
-def _seconds(
-    space: StudySpace, task: Any, training: TrainingConfiguration, counts: ParameterCounts, speed: float
-) -> float | None:
+def _seconds(run: ResolvedRun, counts: ParameterCounts, speed: float) -> float | None:
     try:
-        tokens = space.task_type.epoch_tokens(task)
+        tokens = run.task_type.epoch_tokens(run.task)
     except ConfigurationError:  # of a combination that cannot run; `check` looks at one field at a time
         return None
     if tokens is None:
         return None
     worked = int(counts.total) - int(counts.embedding)
-    return _FLOPS_PER_PARAMETER_AND_TOKEN * worked * tokens * max(1, training.epochs) / (speed * _EFFICIENCY)
+    return _FLOPS_PER_PARAMETER_AND_TOKEN * worked * tokens * max(1, run.training.epochs) / (speed * _EFFICIENCY)
 
 
 def matrix_product_flops(size: int = 384, repeats: int = 4) -> float:

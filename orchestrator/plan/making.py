@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from orchestrator.packing.capacity import Capacity, GpuMemory, capacity_of, unusable
+from orchestrator.packing.capacity import Capacity, GpuMemory, capacity_of, gpus_of_this_machine, unusable
 from orchestrator.packing.demand import Demand, demand_of, in_turn
 from orchestrator.plan.entries import EntryPlan, Sizing, matrix_product_flops, plan_entry
 from orchestrator.ray_executor.cluster import ClusterResources
@@ -22,7 +22,6 @@ from orchestrator.ray_executor.resources import Allocation, allocate
 from orchestrator.space.specification import SweepSpecification
 from orchestrator.space.structures import find_feasible
 from orchestrator.sweep.stages import shared_stages
-from trainables.memory.inventory import visible_gpus
 from trainables.prepared import prepare_data
 from trainables.training.request import ResolvedRun
 
@@ -87,7 +86,7 @@ def make_plan(specification: SweepSpecification, gpus: Sequence[GpuMemory] | Non
     Raises:
         ResourceError: not a single run fits.
     """
-    found = _gpus_here() if gpus is None else gpus
+    found = gpus_of_this_machine(socket.gethostname()) if gpus is None else gpus
     here = ClusterResources(float(os.cpu_count() or 1), float(max(torch.cuda.device_count(), len(found))))
     speed = matrix_product_flops()
     allocation = allocate(specification.resources, here)
@@ -123,16 +122,6 @@ def _data_for_a_while(specification: SweepSpecification) -> Iterator[Callable[[R
                 return None
 
         yield data_of
-
-
-def _gpus_here() -> list[GpuMemory]:
-    """Those that the driver tells everything of."""
-    node = socket.gethostname()
-    return [
-        GpuMemory(node, gpu.uuid, gpu.name, gpu.total_mib, gpu.free_mib)
-        for gpu in visible_gpus(os.environ)
-        if gpu.total_mib is not None and gpu.free_mib is not None
-    ]
 
 
 def _demand(

@@ -12,7 +12,8 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from orchestrator.packing.capacity import GpuMemory
+from orchestrator.packing.capacity import GpuMemory, gpus_of_this_machine
+from orchestrator.ray_executor.nodes import living_nodes
 from orchestrator.ray_executor.tenancy import Place, Reading
 from trainables.heartbeat import Sender, start_of_process
 
@@ -35,7 +36,7 @@ def survey() -> list[GpuMemory]:
 def survey_of_others(known: Collection[str]) -> dict[str, list[GpuMemory]]:
     """The same of the nodes that are not among ``known``, by node; one that does not answer is left out."""
     nodes = [node for node in _nodes_with_gpus() if node not in known]
-    return _answers({node: (_gpus_of_this_node, (node,)) for node in nodes})
+    return _answers({node: (gpus_of_this_machine, (node,)) for node in nodes})
 
 
 def read(places: Iterable[Place], processes: Iterable[Sender]) -> Reading:
@@ -45,7 +46,7 @@ def read(places: Iterable[Place], processes: Iterable[Sender]) -> Reading:
         wanted[place.node][0].append(place.gpu)
     for process in processes:
         wanted[process.node][1].append(process)
-    living = set(_living_nodes())
+    living = living_nodes()
     calls = {node: (_look, asked) for node, asked in wanted.items() if node in living}
     used: dict[Place, float] = {}
     gone: set[Sender] = {process for node, (_, there) in wanted.items() if node not in living for process in there}
@@ -72,16 +73,6 @@ def _name_here(entry: str) -> str:
     from trainables.memory.inventory import name_of_gpu
 
     return name_of_gpu(entry, os.environ)
-
-
-def _gpus_of_this_node(node: str) -> list[GpuMemory]:
-    from trainables.memory.inventory import visible_gpus
-
-    return [
-        GpuMemory(node, gpu.uuid, gpu.name, gpu.total_mib, gpu.free_mib)
-        for gpu in visible_gpus(os.environ)
-        if gpu.total_mib is not None and gpu.free_mib is not None
-    ]
 
 
 def _look(gpus: list[str], processes: list[Sender]) -> tuple[dict[str, float], list[Sender]]:
@@ -116,7 +107,3 @@ def _on(node: str, function: Callable[..., Any]) -> Any:
 
 def _nodes_with_gpus() -> list[str]:
     return [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU", 0) > 0]
-
-
-def _living_nodes() -> list[str]:
-    return [node["NodeID"] for node in ray.nodes() if node["Alive"]]

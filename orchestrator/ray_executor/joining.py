@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from orchestrator.ray_executor.errors import ResourceError
+from orchestrator.ray_executor.security import token_place
 
 RAY = (sys.executable, "-m", "ray.scripts.scripts")
 """The command ``ray`` of this environment, wherever PATH leads."""
@@ -86,14 +87,6 @@ def refusal(address: str) -> str:
         shown = f"the one in {place} is another"
     cure = "copy the cluster's token (~/.ray/auth_token on its head) into ~/.ray/auth_token here, or into RAY_AUTH_TOKEN"
     return f"the cluster at {address} refuses the token: {shown}; {cure}"
-
-
-def token_place() -> str | None:
-    """Where Ray takes the token from, in its order; None where there is none."""
-    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
-        if os.environ.get(name):
-            return name
-    return "~/.ray/auth_token" if (Path.home() / ".ray" / "auth_token").is_file() else None
 
 
 def driver_code() -> dict[str, list[str]]:

@@ -20,11 +20,16 @@ class NodeSurvey:
     """Of those that are alive: they are drained, and will be taken away soon."""
 
 
-def survey_nodes() -> NodeSurvey:
-    """Asks Ray; waits for its answer, so that the control loop must not call it."""
+def living_nodes() -> frozenset[str]:
+    """Their ids; waits for Ray's answer, so that the control loop must not call it."""
     import ray
 
-    alive = frozenset(node["NodeID"] for node in ray.nodes() if node["Alive"])
+    return frozenset(node["NodeID"] for node in ray.nodes() if node["Alive"])
+
+
+def survey_nodes() -> NodeSurvey:
+    """Asks Ray, as :func:`living_nodes` does."""
+    alive = living_nodes()
     return NodeSurvey(alive, alive & _draining())
 
 

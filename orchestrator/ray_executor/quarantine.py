@@ -17,11 +17,11 @@ from typing import Any
 
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.packing.capacity import GpuMemory
 from orchestrator.ray_executor.devices import read, survey_of_others
 from orchestrator.ray_executor.guard import take_share
+from orchestrator.ray_executor.registers import start_register
 from orchestrator.ray_executor.tenancy import Examination, Occupancy, Place, Reading, Tenancy
 from orchestrator.ray_executor.warden import Warden
 from trainables.heartbeat import Sender
@@ -93,9 +93,7 @@ class Quarantine:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, name="quarantine", daemon=True)
         self.name = f"memsweep-tenancy-{uuid.uuid4().hex}"
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        actor = ray.remote(TenancyRegister).options(name=self.name, num_cpus=0, max_restarts=0, scheduling_strategy=here)
-        self._register = actor.remote()
+        self._register = start_register(TenancyRegister, self.name)
         self._close()
 
     @property

@@ -40,7 +40,7 @@ def closed_ray() -> Iterator[None]:
         )
     before = {name: os.environ.get(name) for name in (_MODE, _TOKEN, _BEYOND_THIS_MACHINE)}
     try:
-        if not _has_token():
+        if token_place() is None:
             os.environ[_TOKEN] = _token_of_this_process()
         if "ray" not in sys.modules:
             os.environ[_MODE] = "token"
@@ -60,9 +60,12 @@ def require_token_mode() -> None:
         raise OpenClusterRefused(f"Ray was imported without authentication: set {_MODE}=token before the start of the process")
 
 
-def _has_token() -> bool:
-    configured = os.environ.get(_TOKEN) or os.environ.get(_TOKEN_PATH)
-    return bool(configured) or (Path.home() / ".ray" / "auth_token").is_file()
+def token_place() -> str | None:
+    """Where Ray takes the token from, in its order; None where there is none."""
+    for name in (_TOKEN, _TOKEN_PATH):
+        if os.environ.get(name):
+            return name
+    return "~/.ray/auth_token" if (Path.home() / ".ray" / "auth_token").is_file() else None
 
 
 @functools.cache

@@ -21,6 +21,7 @@ from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.ray_executor.nodes import Nodes, NodeSurvey, survey_nodes
+from orchestrator.ray_executor.registers import start_register
 from orchestrator.ray_executor.silence import Attendance, Beat, Silence
 from trainables.heartbeat import BEATS_IN_A_TIMEOUT, LONGEST_INTERVAL_S, Sender, kill_process
 
@@ -89,11 +90,7 @@ class StallWatch:
         self._register = self._new_register()
 
     def _new_register(self) -> Any:
-        """Beside the driver: with a soft affinity Ray puts it on any node, which may be lost. Not restarted by Ray, whose memory
-        monitor kills first what can be restarted."""
-        here, name = NodeAffinitySchedulingStrategy(self.nodes.here, soft=False), self.watching.register
-        options = {"name": name, "num_cpus": 0, "max_restarts": 0, "scheduling_strategy": here}
-        return ray.remote(BeatRegister).options(**options).remote(self.nodes.leaving)
+        return start_register(BeatRegister, self.watching.register, self.nodes.leaving)
 
     def __enter__(self) -> StallWatch:
         self._thread.start()

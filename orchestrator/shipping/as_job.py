@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.command_line.errors import INTERRUPTED, NO_SUCCESS
-from orchestrator.ray_executor.joining import TokenRefused, refusal, token_place
+from orchestrator.ray_executor.joining import TokenRefused, refusal
+from orchestrator.ray_executor.security import token_place
 from orchestrator.shipping.remote_command import entrypoint
 from orchestrator.shipping.shipment import ShippingError
 

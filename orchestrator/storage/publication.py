@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from trainables.exhibits import EXHIBITS
 from trainables.storage.checkpoints import StoredCheckpoint, usable
 from trainables.storage.folder import StoredFolder
-from trainables.storage.run_place import ATTEMPTS, TRIALS
+from trainables.storage.run_place import TRIALS
+from trainables.training.attempts import ATTEMPTS
 from trainables.training.checkpoint import BEST_CHECKPOINT, LAST_CHECKPOINT
 from trainables.training.request import Keep
 

@@ -8,11 +8,12 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from trainables.memory.arithmetic import MIB, estimated_mib
+from trainables.memory.arithmetic import MIB
 from trainables.prediction.allocator import LARGE_SEGMENT, SMALL_SEGMENT, round_up
 from trainables.prediction.trace import Limits, NotTraceable, trace_run
+from trainables.training.estimate import estimated_run_mib
 from trainables.training.request import ResolvedRun
 
 WORKSPACE_MIB = 32.0
@@ -105,11 +106,9 @@ def _by_arithmetic(resolved: ResolvedRun, reason: str, workspace_mib: float) -> 
 
 
 def _estimated_mib(resolved: ResolvedRun) -> float:
-    architecture, model, task = resolved.architecture, resolved.model, resolved.task
+    architecture, model, task, training = resolved.architecture, resolved.model, resolved.task, resolved.training
     own: float | None = resolved.task_type.predicted_mib(architecture, model, task)
     if own is not None:
         return own
-    activations: Any = architecture.activation_elements(model, task) * resolved.task_type.windows_per_example(task)
-    training = resolved.training
-    batch = training.batch_size if training.epochs else training.eval_batch_size
-    return float(estimated_mib(architecture.count(model, task), activations, batch, training=training.epochs > 0))
+    batch_size = training.batch_size if training.epochs else training.eval_batch_size
+    return estimated_run_mib(resolved, architecture.count(model, task), batch_size)

@@ -11,10 +11,10 @@ from typing import Any, Self
 from trainables.storage.cache import cache_folder
 from trainables.storage.folder import StoredFolder, open_folder
 from trainables.storage.location import parse_location
+from trainables.training.attempts import ATTEMPTS
 
 TRIALS = "trials"
 ARTIFACTS = "artifacts"
-ATTEMPTS = "attempts"
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from trainables.counts import measure_counts
 from trainables.finite import finite_metrics
-from trainables.memory import estimated_mib, weights_mib
+from trainables.memory import weights_mib
 from trainables.prepared import prepare_data
 from trainables.stages import StageContext, StagedModule, make_stages, stages_of
 from trainables.task import EpochTask
 from trainables.training.checkpoint import CheckpointRefused, read_checkpoint, write_checkpoint
+from trainables.training.estimate import estimated_run_mib
 from trainables.training.forward_hooks import beat_on_forward
 from trainables.training.optimizer import build_optimizer, clip_gradients, optimised_parameters, set_learning_rate
 from trainables.training.own_state import load_own_state, own_state
@@ -71,15 +72,13 @@ class TrainingSession(Session):
         return self._epoch
 
     def once_metrics(self) -> dict[str, float]:
-        resolved, counts = self._resolved, measure_counts(self.module)
-        activations = resolved.architecture.activation_elements(resolved.model, resolved.task)
-        activations = activations * resolved.task_type.windows_per_example(resolved.task)
-        estimated = estimated_mib(counts, activations, resolved.training.batch_size, training=resolved.training.epochs > 0)
-        predicted = {"vram/predicted_mib": float(estimated)} if self.device.type == "cuda" else {}
+        counts = measure_counts(self.module)
+        estimated = estimated_run_mib(self._resolved, counts, self._resolved.training.batch_size)
+        predicted = {"vram/predicted_mib": estimated} if self.device.type == "cuda" else {}
         return {
             **{f"params/{scope}": float(count) for scope, count in counts.by_scope().items()},
             "memory/weights_mib": weights_mib(self.module),
-            "memory/estimated_mib": float(estimated),
+            "memory/estimated_mib": estimated,
             **predicted,
         }
 
