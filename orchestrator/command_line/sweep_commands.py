@@ -151,19 +151,19 @@ def _conclude(result: object, tracking_uri: str | None, stored: StoredSweeps | N
     folder = result.folder
     sweep = folder.path if stored is None else stored.location.child(folder.name).uri
     print((folder.report / "table.md").read_text())
+    named = str(sweep) if tracking_uri is None else f"{sweep} --tracking-uri {redact(tracking_uri)}"
     written = ", ".join(sorted(path.name for path in folder.report.iterdir()))
     print(f"files:     {folder.report}/ ({written})")
     print(f"MLflow UI: memsweep ui {sweep}" if tracking_uri is None else f"MLflow:    {redact(tracking_uri)}")
     if result.undelivered:
         reason = f"{result.undelivered} events could not be delivered to MLflow ({result.tracking_error})"
-        where = "" if tracking_uri is None else f" --tracking-uri {redact(tracking_uri)}"
-        print(f"{reason}; nothing is lost: deliver them with  memsweep sync {sweep}{where}", file=sys.stderr)
+        print(f"{reason}; nothing is lost: deliver them with  memsweep sync {named}", file=sys.stderr)
     if result.failure:
         print(f"error: {result.failure}", file=sys.stderr)
-        print(f"what was made is kept: go on with  memsweep resume {sweep}", file=sys.stderr)
+        print(f"what was made is kept: go on with  memsweep resume {named}", file=sys.stderr)
         return NO_SUCCESS
     if result.interrupted:
-        print(f"interrupted: continue with  memsweep resume {sweep}", file=sys.stderr)
+        print(f"interrupted: continue with  memsweep resume {named}", file=sys.stderr)
         return INTERRUPTED
     if not result.completed_trials:
         print("no trial completed: `outcome` and `error` of each run are in MLflow and in record.jsonl", file=sys.stderr)

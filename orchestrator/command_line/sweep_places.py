@@ -65,11 +65,16 @@ def read_sweep(sweep: str, storage: str, exhibits: bool = False) -> SweepFolder:
 def run_at(run: str, storage: str) -> tuple[str, Path]:
     """RUN and the storage folder in which it is found, after its sweep was fetched where that is behind a URI; raises as
     :func:`read_sweep`."""
-    sweep, slash, name = run.rstrip("/").rpartition("/")
-    sweep = sweep.removesuffix("/trials")
+    path, mark, query = run.partition("?")
+    sweep, slash, name = path.rstrip("/").rpartition("/")
+    sweep = sweep.removesuffix("/trials") + mark + query
     if not slash or _at_uri(sweep, storage) is None:
         return run, storage_folder(storage)
-    folder = read_sweep(sweep, storage)
+    try:
+        folder = read_sweep(sweep, storage)
+    except FileNotFoundError as error:
+        named = f"{path.rstrip('/')}/RUN{mark}{query}"
+        raise FileNotFoundError(f"{error}; if `{run}` is the sweep, name one of its runs: {named}") from None
     return f"{folder.path}/{name}", folder.path.parent
 
 

@@ -79,14 +79,12 @@ def _judge(address: str, asked: subprocess.CompletedProcess[str]) -> None:
 def refusal(address: str) -> str:
     """What to say when the cluster at ``address`` refuses us; which token was shown is named by its place, never by its text."""
     mode, place = os.environ.get("RAY_AUTH_MODE"), token_place()
-    if mode is not None and mode.lower() != "token":
-        shown = f"RAY_AUTH_MODE={mode} shows none: unset it, or set it to token"
-    elif place is None:
-        shown = "none was found"
-    else:
-        shown = f"the one in {place} is another"
     cure = "copy the cluster's token (~/.ray/auth_token on its head) into ~/.ray/auth_token here, or into RAY_AUTH_TOKEN"
-    return f"the cluster at {address} refuses the token: {shown}; {cure}"
+    if mode is not None and mode.lower() != "token":
+        return f"the cluster at {address} asks for a token, and RAY_AUTH_MODE={mode} shows none: unset it, or set it to token"
+    if place is None:
+        return f"the cluster at {address} is joined with a token, and none was found here: {cure}"
+    return f"the cluster at {address} refuses the token: the one in {place} is another; {cure}"
 
 
 def driver_code() -> dict[str, list[str]]:

@@ -13,9 +13,12 @@ import pytest
 from mlflow import MlflowClient
 from small_sweeps import small_space, write_space
 
+from orchestrator import launch
 from orchestrator.command_line.app import run as command
+from orchestrator.launch import LaunchResult
 from orchestrator.record import read_journal
 from orchestrator.space.reading import read_search_space
+from orchestrator.sweep.folder import SweepFolder
 
 ONE_ENTRY = {"gpt": {"dk": {"int": [2, 12], "step": 2}, "dv": 8}}
 
@@ -48,6 +51,28 @@ def assert_refused_because_it_exists(space: Path, capfd: pytest.CaptureFixture[s
     told = capfd.readouterr()
     assert told.out == "" and "memsweep resume mine" in told.err and len(told.err.splitlines()) <= 3
     assert (folder / "record.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(("interrupted", "failure", "status"), [(True, None, 130), (False, "no base model", 1)])
+def test_what_to_type_next_names_the_tracking_store_without_its_password(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    interrupted: bool,
+    failure: str | None,
+    status: int,
+) -> None:
+    folder = SweepFolder(tmp_path / "mine")
+    folder.report.mkdir(parents=True)
+    (folder.report / "table.md").write_text("| gpt |")
+    folder.record.touch()
+    ended = LaunchResult(folder, 1, interrupted, 0, None, {}, failure)
+    monkeypatch.setattr(launch, "resume", lambda *arguments: ended)
+    uri = "http://me:pass-and-secret@mlflow.internal:5000"
+    assert command(["resume", "mine", "--storage", str(tmp_path), "--tracking-uri", uri]) == status
+    told = capsys.readouterr()
+    assert "pass-and-secret" not in told.out + told.err
+    assert f"memsweep resume {folder.path} --tracking-uri http://" in told.err and "@mlflow.internal:5000" in told.err
 
 
 @pytest.mark.parametrize(

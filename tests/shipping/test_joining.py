@@ -62,7 +62,7 @@ def test_no_token_at_all_is_said(monkeypatch: pytest.MonkeyPatch, mode: str | No
     if mode:
         monkeypatch.setenv("RAY_AUTH_MODE", mode)
     with pytest.raises(
-        TokenRefused, match=r"none was found; copy the cluster's token .* into ~/\.ray/auth_token here, or into RAY_"
+        TokenRefused, match=r"none was found here: copy the cluster's token .* into ~/\.ray/auth_token here, or into RAY_"
     ):
         refuse_wrong_token("10.0.0.1:6379")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from stored import line, stored
 
+from orchestrator.command_line.sweep_places import run_at
 from orchestrator.record.journal import JournalInUse
 from orchestrator.storage.lease import Lease, acquire, new_owner
 from orchestrator.storage.place import StoredSweeps, _working_copy, sweep_at
@@ -86,3 +87,36 @@ def test_a_sweep_that_is_not_there_is_told_with_those_that_are(tmp_path: Path, m
     stored_record(tmp_path, RECORD)
     with pytest.raises(FileNotFoundError, match="there are: small"):
         StoredSweeps(parse_location((tmp_path / "storage").as_uri())).fetched("large")
+
+
+def test_a_run_behind_a_uri_is_found_in_the_working_copy_of_its_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEMSWEEP_CACHE", str(tmp_path / "cache"))
+    stored_record(tmp_path, RECORD)
+    uri = (tmp_path / "storage").as_uri()
+    for run, storage in (
+        (f"{uri}/small/gpt-0000-s0", "sweeps"),
+        (f"{uri}/small/trials/gpt-0000-s0", "sweeps"),
+        ("small/gpt-0000-s0", uri),
+    ):
+        found, folder = run_at(run, storage)
+        assert found == f"{folder}/small/gpt-0000-s0" and (folder / "small" / "record.jsonl").read_bytes() == RECORD
+
+
+def test_a_uri_with_a_query_keeps_it_with_the_sweep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fetched = []
+
+    def fetch(sweeps: StoredSweeps, name: str, exhibits: bool = False) -> SweepFolder:
+        fetched.append((sweeps.location, name))
+        return SweepFolder(tmp_path / name)
+
+    monkeypatch.setattr(StoredSweeps, "fetched", fetch)
+    assert run_at("s3://bucket/sweeps/small/gpt-0000-s0?region=eu-west-1", "sweeps")[0] == f"{tmp_path}/small/gpt-0000-s0"
+    assert fetched == [(parse_location("s3://bucket/sweeps?region=eu-west-1"), "small")]
+
+
+def test_a_sweep_in_place_of_a_run_is_told_how_to_name_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEMSWEEP_CACHE", str(tmp_path / "cache"))
+    stored_record(tmp_path, RECORD)
+    sweep = (tmp_path / "storage" / "small").as_uri()
+    with pytest.raises(FileNotFoundError, match=f"name one of its runs: {sweep}/RUN$"):
+        run_at(sweep, "sweeps")
