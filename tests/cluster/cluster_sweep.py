@@ -74,8 +74,16 @@ class ClusterSweep:
         }
 
     def wait_for(self, ask: Any, what: str, seconds: float = 120.0) -> Any:
+        """Raises AssertionError where it takes too long, or the sweep has ended without it."""
+
+        def while_it_runs() -> Any:
+            ended = self.process.poll() is not None
+            found = ask()
+            assert found or not ended, f"the sweep ended before {what}"
+            return found
+
         try:
-            return wait_until(ask, seconds, what)
+            return wait_until(while_it_runs, seconds, what)
         except AssertionError as error:
             raise AssertionError(f"{error}; the driver said:\n{self.log}") from None
 

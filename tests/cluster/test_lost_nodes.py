@@ -17,6 +17,8 @@ from trainables.training.attempts import ATTEMPTS
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("namespaces")]
 
 TRIALS = 24
+EPOCHS = 36
+"""The sweep lasts about a minute on two idle cores, twice as long as what happens to it."""
 WORKER = "ray::SweepTrainable"
 
 
@@ -43,7 +45,8 @@ def test_a_killed_raylet_and_a_cut_link_in_the_middle_of_a_sweep_cost_no_trial()
         cluster.start_head(cpus=2)
         cluster.start_worker(killed, cpus=1)
         cluster.start_worker(cut, cpus=1)
-        with sweep_on(head, hosts.shared / "sweeps", space_of(TRIALS, {"concurrency": "auto"}), cluster.environment) as sweep:
+        space = space_of(TRIALS, {"concurrency": "auto"}, epochs=EPOCHS)
+        with sweep_on(head, hosts.shared / "sweeps", space, cluster.environment) as sweep:
             wait_for_work_on(sweep, killed)
             assert head.pids("ray::BeatRegister") and not killed.pids("ray::BeatRegister") + cut.pids("ray::BeatRegister")
             for raylet in killed.pids("raylet/raylet"):
@@ -65,7 +68,7 @@ def test_a_killed_raylet_and_a_cut_link_in_the_middle_of_a_sweep_cost_no_trial()
             assert sweep.process.poll() is None, "healed after the end"
 
             data = sweep.wait_for_end()
-            assert_whole(sweep, data, TRIALS)
+            assert_whole(sweep, data, TRIALS, EPOCHS)
             assert not any(sweep.folder.trials.glob(f"*/{ATTEMPTS}"))
             lost = {run.id: run.attempts for run in data.state.runs.values() if run.attempts > 1}
             assert lost.keys() >= first | second
