@@ -27,7 +27,7 @@ _USUAL_CALL = 3
 class FaultyConfiguration(GptConfiguration):
     fault: Literal[
         "none", "nan", "nan_first", "nan_last", "inf", "exception", "memory", "memory_real", "memory_grows", "dies_once", "dies",
-        "stops_once", "stops", "leaks", "dies_afterwards", "nan_evaluation",
+        "stops_once", "stops", "terminated", "leaks", "dies_afterwards", "nan_evaluation",
     ] = hyperparameter("none", "what goes wrong")  # fmt: skip
     notes: str = hyperparameter("", "an existing folder where trainings and deaths are noted; empty for none")
     ballast_mib: int = hyperparameter(0, "resident memory held beside the parameters, in MiB", minimum=0)
@@ -85,6 +85,8 @@ class Faulty(Gpt):
                 setattr(RunWorker, "stop", lambda worker: os._exit(1))  # noqa: B010
             case "stops":
                 os.kill(os.getpid(), signal.SIGSTOP)
+            case "terminated":
+                os.kill(os.getpid(), signal.SIGTERM)
         return states
 
     def _end_process_once(self) -> None:
