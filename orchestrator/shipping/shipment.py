@@ -45,8 +45,8 @@ class Shipment:
         return sum(file.size for file in self.files)
 
     def listing(self) -> str:
-        """Every file with its size, what is withheld, and the total."""
-        lines = [f"{shown_size(file.size):>10}  {file.name}" for file in self.files]
+        """Every file with its size, the largest next to the end of a long list, then what is withheld, and the total."""
+        lines = [f"{shown_size(file.size):>10}  {file.name}" for file in sorted(self.files, key=lambda file: file.size)]
         lines += [f"  withheld  {name} (looks like a credential)" for name in self.withheld]
         return "\n".join([*lines, f"{len(self.files)} files, {shown_size(self.size)}, go to the cluster"])
 

@@ -12,13 +12,13 @@ from orchestrator.shipping.received import remove_what_is_gone
 from orchestrator.shipping.shipment import LIMIT_MIB, MANIFEST, MIB
 
 
-def test_the_listing_has_every_file_with_its_size_and_the_total_last() -> None:
-    files = (ShippedFile("a.py", Path("a"), 12), ShippedFile("b/c.yaml", Path("c"), 2048), ShippedFile("d", Path("d"), 3 * MIB))
+def test_the_listing_has_every_file_with_its_size_the_largest_near_the_total() -> None:
+    files = (ShippedFile("a", Path("a"), 3 * MIB), ShippedFile("b.py", Path("b"), 12), ShippedFile("c/d.yaml", Path("d"), 2048))
     lines = Shipment(files, (".env",)).listing().splitlines()
     assert [line.strip() for line in lines] == [
-        "12 B  a.py",
-        "2.0 KiB  b/c.yaml",
-        "3.0 MiB  d",
+        "12 B  b.py",
+        "2.0 KiB  c/d.yaml",
+        "3.0 MiB  a",
         "withheld  .env (looks like a credential)",
         "3 files, 3.0 MiB, go to the cluster",
     ]
