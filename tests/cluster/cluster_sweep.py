@@ -26,6 +26,8 @@ from trainables.training.checkpoint import LAST_CHECKPOINT, read_checkpoint
 LONGEST_S = 240.0
 EPOCHS = 6
 NAME = "tiny"
+WORKER = "Trainable"
+"""In the title of a process that runs trials: Tune's own class while it trains, ours between two calls."""
 
 
 def space_of(trials: int, resources: Mapping[str, Any], examples: int = 1024, epochs: int = EPOCHS) -> dict[str, Any]:

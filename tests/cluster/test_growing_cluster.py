@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from cluster_sweep import ClusterSweep, space_of, sweep_on
+from cluster_sweep import WORKER, ClusterSweep, space_of, sweep_on
 from hosts import Host, Hosts
 from ray_hosts import MIB, PORT, RayHosts
 from waiting import wait_until
@@ -118,7 +118,7 @@ def test_concurrency_follows_a_node_that_joins_and_one_that_leaves() -> None:
             sweep.wait_for(lambda: len(sweep.in_flight()) == 3, "two more")
             assert len(sweep.events("suggestion")) == 3
             guest.run(["ray", "stop"])
-            sweep.wait_for(lambda: len(guest.pids("ray::SweepTrainable")) == 0, "the end of the guest")
+            sweep.wait_for(lambda: len(guest.pids(WORKER)) == 0, "the end of the guest")
             results = len(sweep.events("result"))
             sweep.wait_for(lambda: len(sweep.events("result")) >= results + 3, "some results")
             assert len(sweep.events("suggestion")) == 3, "those that were lost are to go on first"

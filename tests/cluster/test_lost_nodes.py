@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from cluster_sweep import ClusterSweep, assert_whole, space_of, sweep_on
+from cluster_sweep import WORKER, ClusterSweep, assert_whole, space_of, sweep_on
 from hosts import Host, Hosts
 from ray_hosts import RayHosts
 
@@ -19,7 +19,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("namespaces")]
 TRIALS = 24
 EPOCHS = 36
 """The sweep lasts about a minute on two idle cores, twice as long as what happens to it."""
-WORKER = "ray::SweepTrainable"
+LONG = 120
+"""Epochs of a run that shall be under way when the command that drains a node has come through, which takes seconds."""
 
 
 def begun_again(sweep: ClusterSweep) -> set[str]:
@@ -48,7 +49,7 @@ def test_a_killed_raylet_and_a_cut_link_in_the_middle_of_a_sweep_cost_no_trial()
         space = space_of(TRIALS, {"concurrency": "auto"}, epochs=EPOCHS)
         with sweep_on(head, hosts.shared / "sweeps", space, cluster.environment) as sweep:
             wait_for_work_on(sweep, killed)
-            assert head.pids("ray::BeatRegister") and not killed.pids("ray::BeatRegister") + cut.pids("ray::BeatRegister")
+            assert head.pids("BeatRegister") and not killed.pids("BeatRegister") + cut.pids("BeatRegister")
             for raylet in killed.pids("raylet/raylet"):
                 os.kill(raylet, signal.SIGKILL)
             at = time.monotonic()
@@ -80,8 +81,7 @@ def test_a_node_that_is_drained_hands_its_runs_over_without_losing_a_step() -> N
         head, spot = hosts
         cluster.start_head(cpus=1)
         cluster.start_worker(spot, cpus=1)
-        # Long runs: the command that drains takes seconds, and shall come in the middle of one.
-        space = space_of(4, {"concurrency": "auto", "stall_timeout": 8}, epochs=60) | {"checkpoints": {"interval": 3600}}
+        space = space_of(4, {"concurrency": "auto", "stall_timeout": 8}, epochs=LONG) | {"checkpoints": {"interval": 3600}}
         with sweep_on(head, hosts.shared / "sweeps", space, cluster.environment) as sweep:
             wait_for_work_on(sweep, spot)
             at = time.monotonic()
@@ -89,11 +89,11 @@ def test_a_node_that_is_drained_hands_its_runs_over_without_losing_a_step() -> N
             moved = sweep.wait_for(lambda: begun_again(sweep), "the run of the drained node, elsewhere")
             print(f"\ndrained node: its run was handed out again after {time.monotonic() - at:.1f} s")
             data = sweep.wait_for_end()
-            assert_whole(sweep, data, 4, 60)
+            assert_whole(sweep, data, 4, LONG)
             results = [(event["run"], event["progress"]) for event in sweep.events("result") if event["progress"]]
-            assert len(results) == len(set(results)) == 4 * 60
+            assert len(results) == len(set(results)) == 4 * LONG
             (run,) = moved
-            last_told = max((step for step in range(1, 61) if told_before_the_second_start(sweep, run, step)), default=0)
+            last_told = max((step for step in range(1, LONG + 1) if told_before_the_second_start(sweep, run, step)), default=0)
             begins = [0, last_told] if last_told else [0]  # of a run that met the notice before its first step nothing was told
             assert data.state.runs[run].begins == begins, "it goes on from the last step that it told"
 

@@ -190,9 +190,9 @@ def descendants(process: int) -> list[int]:
 
 
 def trial_processes(driver: int) -> list[int]:
-    """The processes in which a driver's runs are trained."""
+    """The processes in which a driver's runs are trained, by their titles: Tune's own class while they train, ours in between."""
     names: Mapping[int, str] = {pid: _command(pid) for pid in descendants(driver)}
-    return [pid for pid, name in names.items() if name.startswith("ray::") and "SweepTrainable" in name]
+    return [pid for pid, name in names.items() if name.startswith("ray::") and "Trainable" in name]
 
 
 def _command(process: int) -> str:
