@@ -1,9 +1,10 @@
 """Random valid configurations of any architecture, drawn from its own typed fields."""
 
+import functools
 import typing
 from types import SimpleNamespace
 
-from hypothesis import assume
+from hypothesis import HealthCheck, assume, settings
 from hypothesis import strategies as st
 
 from trainables.architecture import Architecture
@@ -13,6 +14,9 @@ from trainables.registry import architectures
 TOKEN_ARCHITECTURES = sorted(name for name, found in architectures().items() if found.kind == "tokens")
 SERIES_ARCHITECTURES = sorted(name for name, found in architectures().items() if found.kind == "series")
 MQAR_FAMILY = ("gpt", "unified_kv", "delta_net")
+
+over_configurations = functools.partial(settings, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+"""How :func:`configurations` are drawn: where fields must agree, as heads with a width, no more than one in four may be valid."""
 
 _SIZES = {"vocab_size": 64, "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 2, "num_attention_heads": 2}
 BACKBONES = [

@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 import torch
 from codebook_oracle import predictions, state_of
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from random_configurations import SERIES_ARCHITECTURES, configurations, series_task
+from random_configurations import SERIES_ARCHITECTURES, configurations, over_configurations, series_task
 from series_models import SMALL, windows
 from torch import nn
 
@@ -26,7 +26,7 @@ ROOMY = {"block_size": 16, "position_std": 0.5}
 
 
 @pytest.mark.parametrize("name", CODEBOOKS)
-@settings(max_examples=40, deadline=None)
+@over_configurations(max_examples=40)
 @given(data=st.data())
 def test_a_soft_model_is_its_formula(name: str, data: st.DataObject) -> None:
     model = dataclasses.replace(data.draw(configurations(architectures()[name])), vq_mode="soft", **ROOMY)
@@ -36,7 +36,7 @@ def test_a_soft_model_is_its_formula(name: str, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("mode", ["hard_ema", "hard_ste"])
 @pytest.mark.parametrize("name", CODEBOOKS)
-@settings(max_examples=10, deadline=None, derandomize=True)
+@over_configurations(max_examples=10, derandomize=True)
 @given(data=st.data())
 def test_a_hard_model_is_its_formula(name: str, mode: str, data: st.DataObject) -> None:
     drawn = data.draw(configurations(architectures()[name]))

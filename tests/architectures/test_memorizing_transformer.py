@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from random_configurations import configurations, recall_task
+from random_configurations import configurations, over_configurations, recall_task
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -22,7 +22,7 @@ from trainables.training.session import TrainingSession
 FOUND = architectures()["memorizing_transformer"]
 WINDOW, CLOSED, OPEN = 4, -1e9, 1e9
 SMALL = {"dim": 16, "dk": 8, "dv": 6, "n_layers": 2, "init_std": 0.3, "n_neighbors": 3, "memory_size": 6}
-over_options = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+over_options = over_configurations(max_examples=25)
 
 
 def text_task(window: int = WINDOW) -> SimpleNamespace:

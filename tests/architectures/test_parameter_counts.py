@@ -5,13 +5,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from random_configurations import (
     MQAR_FAMILY,
     SERIES_ARCHITECTURES,
     TOKEN_ARCHITECTURES,
     configurations,
+    over_configurations,
     random_tasks,
     shapes,
     token_task,
@@ -55,7 +56,7 @@ def test_total_counts_of_gpt_with_2048_tokens(width: int, total: int) -> None:
 
 
 @pytest.mark.parametrize("name", [*TOKEN_ARCHITECTURES, *SERIES_ARCHITECTURES])
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@over_configurations(max_examples=40)
 @given(data=st.data())
 def test_count_equals_the_built_module(name: str, data: st.DataObject) -> None:
     architecture = architectures()[name]
@@ -67,7 +68,7 @@ def test_count_equals_the_built_module(name: str, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("function", ["count", "activation_elements"])
 @pytest.mark.parametrize("name", [*TOKEN_ARCHITECTURES, *SERIES_ARCHITECTURES])
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@over_configurations(max_examples=15)
 @given(data=st.data())
 def test_closed_forms_accept_arrays(name: str, function: str, data: st.DataObject) -> None:
     architecture = architectures()[name]
@@ -85,7 +86,7 @@ def test_closed_forms_accept_arrays(name: str, function: str, data: st.DataObjec
 
 
 @pytest.mark.parametrize("name", SERIES_ARCHITECTURES)
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@over_configurations(max_examples=15)
 @given(data=st.data())
 def test_rules_accept_arrays(name: str, data: st.DataObject) -> None:
     architecture, shape = architectures()[name], data.draw(shapes())

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from random_configurations import configurations, token_task
+from random_configurations import configurations, over_configurations, token_task
 from torch import nn
 from torch.nn import functional
 
@@ -16,7 +16,7 @@ from trainables.registry import architectures
 
 PKM = architectures()["pkm"]
 SMALL = {"n_subkeys": 5, "n_neighbors": 4, "memory_heads": 2, "query_dim": 6}
-over_options = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+over_options = over_configurations(max_examples=25)
 
 
 def build(model: Configuration | None = None, name: str = "pkm", seed: int = 0, **values: object) -> nn.Module:

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from random_configurations import configurations
+from random_configurations import configurations, over_configurations
 from torch import Tensor, nn
 
 from trainables.configuration import Configuration, ConfigurationError
@@ -21,7 +21,7 @@ FOUND = architectures()["spalm"]
 ENTRIES, WINDOW, OPEN = 40, 4, 1e9
 BASE = {"architecture": "gpt", "use_ffn": True, "dim": 8, "n_layers": 1, "dk": 4, "dv": 4}
 SMALL = {"dim": 16, "dk": 8, "dv": 6, "n_layers": 2, "init_std": 0.3, "n_neighbors": 3, "cache": 4, "base": BASE}
-over_options = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+over_options = over_configurations(max_examples=20)
 
 
 def text_task() -> SimpleNamespace:

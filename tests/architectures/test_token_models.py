@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from random_configurations import MQAR_FAMILY, configurations, token_task
+from random_configurations import MQAR_FAMILY, configurations, over_configurations, token_task
 from torch import nn
 from torch.nn import functional
 
@@ -12,7 +12,7 @@ from trainables.configuration import ConfigurationError
 from trainables.registry import architectures
 
 over_family = pytest.mark.parametrize("name", MQAR_FAMILY)
-over_options = settings(max_examples=25, deadline=None)
+over_options = over_configurations(max_examples=25)
 
 
 def _build(name: str, model: object = None, *, seed: int = 0, **values: object) -> nn.Module:

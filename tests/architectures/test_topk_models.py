@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from random_configurations import configurations, token_task
+from random_configurations import configurations, over_configurations, token_task
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -44,7 +44,7 @@ def _gradients(module: nn.Module, ids: Tensor) -> dict[str, Tensor]:
     return {name: parameter.grad for name, parameter in module.named_parameters()}
 
 
-@settings(max_examples=25, deadline=None)
+@over_configurations(max_examples=25)
 @given(model=_sparse(), position=st.integers(1, 11))
 def test_later_tokens_change_nothing_earlier(model: object, position: int) -> None:
     module, ids, changed = _build(model=model), _ids(), _ids()
@@ -52,21 +52,21 @@ def test_later_tokens_change_nothing_earlier(model: object, position: int) -> No
     torch.testing.assert_close(module(changed)[:, :position], module(ids)[:, :position], rtol=0, atol=1e-12)
 
 
-@settings(max_examples=25, deadline=None)
+@over_configurations(max_examples=25)
 @given(model=_sparse())
 def test_a_row_does_not_see_the_rest_of_its_batch(model: object) -> None:
     module, ids = _build(model=model), _ids()
     torch.testing.assert_close(module(ids[1:2]), module(ids)[1:2], rtol=0, atol=1e-12)
 
 
-@settings(max_examples=25, deadline=None)
+@over_configurations(max_examples=25)
 @given(model=_sparse())
 def test_gradients_are_finite_and_reach_every_parameter(model: object) -> None:
     for name, gradient in _gradients(_build(model=model), _ids()).items():
         assert gradient is not None and gradient.isfinite().all(), name
 
 
-@settings(max_examples=25, deadline=None)
+@over_configurations(max_examples=25)
 @given(model=_sparse())
 def test_counts_are_those_of_gpt(model: object) -> None:
     topk, gpt = architectures()["topk_attention"], architectures()["gpt"]

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from random_configurations import configurations
+from random_configurations import configurations, over_configurations
 from torch import Tensor
 from trime_text import (
     ENTRIES,
@@ -108,7 +108,7 @@ def tasks() -> st.SearchStrategy[SimpleNamespace]:
     return st.builds(task, vocab_size=st.integers(2, 40), **lengths)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@over_configurations(max_examples=40)
 @given(data=st.data(), chosen=tasks(), weight=st.sampled_from([0.0, 0.3]))
 def test_counts_are_those_of_gpt_and_what_is_held_outside(data: st.DataObject, chosen: SimpleNamespace, weight: float) -> None:
     model = replace(data.draw(configurations(TRIME)), knn_weight=weight)  # type: ignore[type-var]
