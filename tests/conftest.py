@@ -1,4 +1,6 @@
-"""Shared test set-up: one torch thread a process, so that two cores are not oversubscribed."""
+"""Shared test set-up: one torch thread a process, so that two cores are not oversubscribed, and a small heap."""
+
+import gc
 
 import pytest
 import torch
@@ -7,6 +9,13 @@ torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Integration comes last: Ray and the tracking client leave a large heap behind, which makes every later collection of
-    garbage slow, and each run of a worker begins with one."""
+    """Integration comes last: Ray and the tracking client leave a large heap behind."""
     items.sort(key=lambda item: "integration" in item.path.parts)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _frozen_heap() -> None:
+    """What is there when a module of tests begins is left alone by later collections of garbage: each run of a worker begins with
+    one, which would go through every test and every library that the whole suite has loaded."""
+    gc.collect()
+    gc.freeze()
