@@ -9,7 +9,7 @@ torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Integration comes last: Ray and the tracking client leave a large heap behind."""
+    """Integration comes last: its Ray is up from its first test to the end of the suite, and takes memory from others."""
     items.sort(key=lambda item: "integration" in item.path.parts)
 
 

@@ -16,7 +16,7 @@ SERIES_ARCHITECTURES = sorted(name for name, found in architectures().items() if
 MQAR_FAMILY = ("gpt", "unified_kv", "delta_net")
 
 over_configurations = functools.partial(settings, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
-"""How :func:`configurations` are drawn: where fields must agree, as heads with a width, no more than one in four may be valid."""
+"""How :func:`configurations` are drawn: where fields must agree, as heads with a width, often only one in four is valid."""
 
 _SIZES = {"vocab_size": 64, "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 2, "num_attention_heads": 2}
 BACKBONES = [
